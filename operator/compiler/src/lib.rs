@@ -1,0 +1,14 @@
+//! From Kubernetes objects to what each node enforces.
+//!
+//! Pure: no clock, no file system, no async, no API client. [`intake`] turns raw objects into the [`model`] and
+//! diagnostics; [`Engine`] keeps the model and turns changes of it into changes per node; [`oracle`] is the
+//! specification in code, a slow and obvious evaluator that shares nothing with the engine but the model.
+
+pub mod compile;
+pub mod diagnostic;
+pub mod intake;
+pub mod model;
+pub mod oracle;
+
+pub use compile::{Change, Changes, Engine};
+pub use diagnostic::{Diagnostic, Severity};
