@@ -62,19 +62,29 @@ impl FunctionBuilder {
         self
     }
 
-    /// Sets a network's program.
+    /// Sets a network's program, for networks that are not known to be canonical.
     ///
     /// # Errors
     /// The network is a `/0` or has host bits set.
-    pub fn network(mut self, network: IpNet, program: Program) -> Result<Self, FunctionError> {
+    pub fn network(self, network: IpNet, program: Program) -> Result<Self, FunctionError> {
         if network.prefix_len() == 0 {
             return Err(FunctionError::NetworkIsDefault(network));
         }
         if network.trunc() != network {
             return Err(FunctionError::HostBits(network));
         }
-        self.networks.insert(network, program);
-        Ok(self)
+        Ok(self.masked(network, program))
+    }
+
+    /// Sets a network's program. Host bits are masked; a `/0` sets its family's default.
+    #[must_use]
+    pub fn masked(mut self, network: IpNet, program: Program) -> Self {
+        if network.prefix_len() == 0 {
+            self.defaults[family_index(network.network())] = program;
+        } else {
+            self.networks.insert(network.trunc(), program);
+        }
+        self
     }
 
     /// The canonical function.

@@ -1,11 +1,28 @@
-//! The engine. (interface; being written)
+//! The engine: keeps the cluster, and turns changes of it into changes of each node's view.
+//!
+//! `vocabulary` (what can be told apart) -> `peers` (who there is) -> `steps` (what the rules match) -> `fold`
+//! (what they come to) -> `profiles` -> views. Each stage knows only those before it.
+
+mod fold;
+mod peers;
+mod profiles;
+mod steps;
+mod vocabulary;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use palisade_view::{NodeView, Operation, Root};
+use palisade_view::{Direction, Local, NodeView, Operation, Profile, Root};
 
 use crate::model::{Cluster, Event};
+use peers::Peers;
+use profiles::Profiles;
+use steps::Lowering;
+use vocabulary::Vocabulary;
 
 /// One node's change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,11 +40,14 @@ pub struct Change {
 pub struct Changes {
     /// Nodes whose view changed. A node that is new to the cluster is here even if its view is empty.
     pub nodes: BTreeMap<String, Change>,
-    /// Nodes that left the cluster.
+    /// Nodes that left the cluster, sorted.
     pub removed: Vec<String>,
 }
 
 /// Keeps the cluster and every node's view of it.
+///
+/// A node is known as soon as a Node object or a pod bound to it names it: a pod must not go unjudged because its
+/// Node object comes late.
 #[derive(Clone, Debug, Default)]
 pub struct Engine {
     cluster: Cluster,
@@ -35,12 +55,36 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Carries out a batch of changes.
+    /// Carries out a batch of changes. The result depends only on the cluster before and after, not on the order of
+    /// the events between.
     pub fn apply(&mut self, events: impl IntoIterator<Item = Event>) -> Changes {
+        let mut changed = false;
         for event in events {
-            self.cluster.apply(event);
+            changed |= self.cluster.apply(event);
         }
-        Changes::default()
+        if changed { self.replace(views(&self.cluster)) } else { Changes::default() }
+    }
+
+    fn replace(&mut self, new: BTreeMap<String, NodeView>) -> Changes {
+        let removed = self.views.keys().filter(|node| !new.contains_key(*node)).cloned().collect();
+        let mut nodes = BTreeMap::new();
+        let mut views = BTreeMap::new();
+        for (node, view) in new {
+            let old = self.views.remove(&node);
+            if let Some(old) = &old
+                && **old == view
+            {
+                views.insert(node, Arc::clone(old));
+                continue;
+            }
+            let old = old.unwrap_or_default();
+            let operations = old.diff(&view).into();
+            let view = Arc::new(view);
+            nodes.insert(node.clone(), Change { from: old.root(), operations, view: Arc::clone(&view) });
+            views.insert(node, view);
+        }
+        self.views = views;
+        Changes { nodes, removed }
     }
 
     /// The cluster as the engine knows it.
@@ -57,4 +101,55 @@ impl Engine {
     pub fn views(&self) -> &BTreeMap<String, Arc<NodeView>> {
         &self.views
     }
+}
+
+fn views(cluster: &Cluster) -> BTreeMap<String, NodeView> {
+    let vocabulary = Vocabulary::of(cluster);
+    let peers = Peers::of(cluster, &vocabulary);
+    let mut lowering = Lowering::new(cluster, &peers);
+    let mut compile =
+        |direction| Profiles::new(cluster, &vocabulary, &peers, direction, lowering.sections(direction));
+    let mut egress = compile(Direction::Egress);
+    let mut ingress = compile(Direction::Ingress);
+
+    let bound = cluster.pods.values().filter_map(|pod| pod.node.as_ref());
+    let mut views: BTreeMap<String, NodeView> =
+        cluster.nodes.keys().chain(bound).map(|node| (node.clone(), NodeView::default())).collect();
+    for (node, subjects) in &peers.subjects {
+        let locals = subjects.iter().map(|(&address, pods)| (address, egress.of(pods), ingress.of(pods)));
+        views.insert(node.clone(), view(&peers, locals));
+    }
+    views
+}
+
+/// One node's view: its subjects, their profiles, and the members of every identity those mention.
+fn view(
+    peers: &Peers,
+    locals: impl Iterator<Item = (IpAddr, Option<Arc<Profile>>, Option<Arc<Profile>>)>,
+) -> NodeView {
+    let mut profiles = BTreeMap::new();
+    let mut operations = Vec::new();
+    for (address, egress, ingress) in locals {
+        let Some(&identity) = peers.identity_of.get(&address) else { continue };
+        if egress.is_none() && ingress.is_none() {
+            continue;
+        }
+        let local = Local {
+            identity: peers.identities[identity].key,
+            egress: egress.as_ref().map(|profile| profile.key()),
+            ingress: ingress.as_ref().map(|profile| profile.key()),
+        };
+        operations.push(Operation::PutLocal(address, local));
+        profiles.extend(egress.into_iter().chain(ingress).map(|profile| (profile.key(), profile)));
+    }
+    operations.extend(profiles.into_values().map(Operation::PutProfile));
+    let mut view = NodeView::default();
+    // Nothing is put twice, so nothing is refused; the members come after the profiles that mention them.
+    let _ = view.apply_all(&operations);
+    let mentioned = view.mentioned_identities();
+    for identity in peers.identities.iter().filter(|identity| mentioned.contains(&identity.key)) {
+        let members = identity.members.iter().copied().collect();
+        let _ = view.apply(&Operation::AddMembers(identity.key, members));
+    }
+    view
 }
