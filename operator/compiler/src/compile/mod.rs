@@ -147,7 +147,8 @@ fn view(
     // Nothing is put twice, so nothing is refused; the members come after the profiles that mention them.
     let _ = view.apply_all(&operations);
     let mentioned = view.mentioned_identities();
-    for identity in peers.identities.iter().filter(|identity| mentioned.contains(&identity.key)) {
+    for identity in mentioned.iter().filter_map(|key| peers.identity_by_key.get(key)) {
+        let identity = &peers.identities[*identity];
         let members = identity.members.iter().copied().collect();
         let _ = view.apply(&Operation::AddMembers(identity.key, members));
     }

@@ -55,8 +55,14 @@ pub(super) struct Peers {
     /// The entity of a bare address in a region.
     pub(super) bare: BTreeMap<Region, EntityId>,
     pub(super) identities: Vec<Identity>,
-    /// Index into `identities`.
+    /// Index into `identities`, by address.
     pub(super) identity_of: HashMap<IpAddr, usize>,
+    /// Index into `identities`, by key.
+    pub(super) identity_by_key: HashMap<Key, usize>,
+    /// Identities that an entity is part of, by entity.
+    pub(super) identities_of_entity: Vec<Vec<usize>>,
+    /// Pods by namespace.
+    pub(super) pods_in: BTreeMap<String, Vec<PodId>>,
     /// By node name.
     pub(super) subjects: BTreeMap<String, Subjects>,
     /// Entities that are pods, by pod.
@@ -158,8 +164,18 @@ impl Peers {
 
         let identities: Vec<Identity> = identities.into_values().collect();
         let mut identity_of = HashMap::new();
+        let mut identity_by_key = HashMap::with_capacity(identities.len());
+        let mut identities_of_entity = vec![Vec::new(); entities.0.len()];
         for (index, identity) in identities.iter().enumerate() {
             identity_of.extend(identity.members.iter().map(|&address| (address, index)));
+            identity_by_key.insert(identity.key, index);
+            for &entity in &identity.entities {
+                identities_of_entity[entity as usize].push(index);
+            }
+        }
+        let mut pods_in: BTreeMap<String, Vec<PodId>> = BTreeMap::new();
+        for (id, facts) in (0..).zip(&pods.0) {
+            pods_in.entry(facts.namespace.clone()).or_default().push(id);
         }
         let mut entities_of_pod = vec![Vec::new(); pods.0.len()];
         let mut entities_in: BTreeMap<Region, Vec<EntityId>> = BTreeMap::new();
@@ -175,6 +191,9 @@ impl Peers {
             bare,
             identities,
             identity_of,
+            identity_by_key,
+            identities_of_entity,
+            pods_in,
             subjects,
             entities_of_pod,
             entities_in,

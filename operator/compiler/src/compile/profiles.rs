@@ -70,9 +70,17 @@ impl<'a> Profiles<'a> {
     fn draft(&mut self, pod: PodId) -> Option<Rc<Draft>> {
         let facts = &self.peers.pods[pod as usize];
         let sections = &self.sections;
+        let isolating = sections
+            .network_in
+            .get(facts.namespace.as_str())
+            .into_iter()
+            .flatten()
+            .copied()
+            .filter(|&index| network_selects(sections.network[index].policy, facts))
+            .collect();
         let by = (
             selected(&sections.admin, |s| admin_selects(self.cluster, s.policy, facts)),
-            selected(&sections.network, |s| network_selects(s.policy, facts)),
+            isolating,
             selected(&sections.baseline, |s| admin_selects(self.cluster, s.policy, facts)),
         );
         // Only on ingress do the subject's own ports make a difference.
@@ -116,17 +124,21 @@ impl<'a> Profiles<'a> {
             .iter()
             .map(|(region, &entity)| (*region, outcomes.get(entity, region.family)))
             .collect();
-        let mut identities = BTreeMap::new();
-        for (index, identity) in self.peers.identities.iter().enumerate() {
-            if identity.entities.iter().any(|entity| outcomes.singles_out(*entity)) {
-                let outcome = identity
-                    .entities
-                    .iter()
-                    .map(|&entity| outcomes.get(entity, identity.region.family))
-                    .reduce(|all, one| all.intersection(&one));
-                identities.extend(outcome.map(|outcome| (index, outcome)));
-            }
-        }
+        let singled: BTreeSet<usize> = outcomes
+            .singled
+            .keys()
+            .flat_map(|&entity| &self.peers.identities_of_entity[entity as usize])
+            .copied()
+            .collect();
+        let identities = singled
+            .into_iter()
+            .filter_map(|index| {
+                let identity = &self.peers.identities[index];
+                let outcomes =
+                    identity.entities.iter().map(|&entity| outcomes.get(entity, identity.region.family));
+                Some((index, outcomes.reduce(|all, one| all.intersection(&one))?))
+            })
+            .collect();
         Some(Draft { bare, identities })
     }
 
@@ -220,10 +232,6 @@ impl<'a> Outcomes<'a> {
             }
         }
         Self { peers, steps, isolated, every, singled, folded: std::cell::RefCell::default() }
-    }
-
-    fn singles_out(&self, entity: EntityId) -> bool {
-        self.singled.contains_key(&entity)
     }
 
     fn get(&self, entity: EntityId, family: Family) -> Outcome {

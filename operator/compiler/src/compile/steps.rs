@@ -6,10 +6,11 @@ use std::rc::Rc;
 
 use palisade_view::{Direction, Family, Intervals, Program, Protocol};
 
-use super::peers::{Entity, EntityId, Peers, PodFacts};
-use super::vocabulary::{labels_match, namespace_matches};
+use super::peers::{Entity, EntityId, Peers, PodFacts, PodId};
+use super::vocabulary::labels_match;
 use crate::model::{
-    Action, AdminPolicy, AdminSubject, Cluster, NamedPort, NetworkPolicy, Peer, PortMatch, Tier,
+    Action, AdminPolicy, AdminSubject, Cluster, NamedPort, NamespaceMatch, NetworkPolicy, Peer, PortMatch,
+    Tier,
 };
 
 /// What a step does with the traffic it matches.
@@ -73,6 +74,8 @@ pub(super) struct Section<'a, P> {
 pub(super) struct Sections<'a> {
     pub(super) admin: Vec<Section<'a, AdminPolicy>>,
     pub(super) network: Vec<Section<'a, NetworkPolicy>>,
+    /// Indices into `network`, by namespace.
+    pub(super) network_in: HashMap<&'a str, Vec<usize>>,
     pub(super) baseline: Vec<Section<'a, AdminPolicy>>,
 }
 
@@ -102,16 +105,18 @@ impl<'a> Lowering<'a> {
             tiers[usize::from(policy.tier == Tier::Baseline)].push(Section { policy, steps });
         }
         let mut network = Vec::new();
+        let mut network_in: HashMap<&str, Vec<usize>> = HashMap::new();
         for policy in cluster.network_policies.values() {
             if let Some(rules) = policy.rules(direction) {
                 let steps = rules.iter().map(|rule| {
                     self.step(Effect::NetworkPolicy, &rule.peers, rule.ports.as_deref(), direction)
                 });
+                network_in.entry(&policy.namespace).or_default().push(network.len());
                 network.push(Section { policy, steps: Rc::new(steps.collect()) });
             }
         }
         let [admin, baseline] = tiers;
-        Sections { admin, network, baseline }
+        Sections { admin, network, network_in, baseline }
     }
 
     fn step(
@@ -194,13 +199,24 @@ impl<'a> Lowering<'a> {
             Peer::Everything => matched.every = [true; 2],
             Peer::Names(_) => {}
             Peer::Pods { namespaces, pods } => {
-                let meant = |facts: &PodFacts| {
-                    pods.matches(&facts.labels)
-                        && namespace_matches(self.cluster, namespaces, &facts.namespace)
+                let mut add = |ids: &[PodId]| {
+                    for &id in ids {
+                        if pods.matches(&self.peers.pods[id as usize].labels) {
+                            matched.entities.extend(&self.peers.entities_of_pod[id as usize]);
+                        }
+                    }
                 };
-                for (facts, entities) in self.peers.pods.iter().zip(&self.peers.entities_of_pod) {
-                    if meant(facts) {
-                        matched.entities.extend(entities);
+                match namespaces {
+                    NamespaceMatch::Name(name) => {
+                        self.peers.pods_in.get(name).into_iter().for_each(|ids| add(ids));
+                    }
+                    NamespaceMatch::Labels(selector) => {
+                        let in_meant = self
+                            .peers
+                            .pods_in
+                            .iter()
+                            .filter(|(namespace, _)| labels_match(self.cluster, selector, namespace));
+                        in_meant.for_each(|(_, ids)| add(ids));
                     }
                 }
             }
@@ -240,8 +256,7 @@ pub(super) fn admin_selects(cluster: &Cluster, policy: &AdminPolicy, pod: &PodFa
     }
 }
 
-/// Whether a NetworkPolicy selects a pod.
+/// Whether a NetworkPolicy of the pod's namespace selects it.
 pub(super) fn network_selects(policy: &NetworkPolicy, pod: &PodFacts) -> bool {
-    policy.namespace == pod.namespace
-        && policy.subject.as_ref().is_some_and(|selector| selector.matches(&pod.labels))
+    policy.subject.as_ref().is_some_and(|selector| selector.matches(&pod.labels))
 }

@@ -7,9 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use palisade_view::Family;
 
-use crate::model::{
-    AdminSubject, Cluster, Labels, NamespaceMatch, NetworkPolicyRule, Operator, Peer, Selector,
-};
+use crate::model::{AdminSubject, Cluster, Labels, NetworkPolicyRule, Operator, Peer, Selector};
 
 /// Labels that differ from pod to pod by construction. As part of an identity they would make every pod an identity
 /// of its own, so they count only where a selector names them, and then only the values it names.
@@ -151,14 +149,6 @@ impl Vocabulary {
                 Some((key.clone(), value.to_owned()))
             })
             .collect()
-    }
-}
-
-/// Whether a namespace is meant.
-pub(super) fn namespace_matches(cluster: &Cluster, wanted: &NamespaceMatch, namespace: &str) -> bool {
-    match wanted {
-        NamespaceMatch::Name(name) => name == namespace,
-        NamespaceMatch::Labels(selector) => labels_match(cluster, selector, namespace),
     }
 }
 

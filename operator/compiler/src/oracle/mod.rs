@@ -1,5 +1,16 @@
-//! The specification in code. (interface; being written)
+//! The specification in code: one flow, judged rule by rule as the API's text reads.
+//!
+//! Slow and obvious on purpose. For each subject and each rule it asks whether the rule matches the flow, and nothing
+//! else: no compiled form, no set of ports, no index. It shares only the model with the engine and must know nothing
+//! of how the engine or the data path work, so that the three can be held against each other.
 
+mod claim;
+mod judge;
+mod matching;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
 use std::net::IpAddr;
 
 use palisade_view::{Direction, L4};
@@ -65,6 +76,29 @@ pub enum Reason {
     NoRule,
 }
 
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotASubject => f.write_str("not a subject"),
+            Self::AdminRule { policy, direction, index, .. }
+            | Self::NetworkPolicyRule { policy, direction, index } => {
+                write!(f, "{policy} {direction}[{index}]")
+            }
+            Self::Isolated { policies, direction } => {
+                write!(f, "isolation {direction} ")?;
+                for (position, policy) in policies.iter().enumerate() {
+                    let separator = if position == 0 { "" } else { ", " };
+                    write!(f, "{separator}{policy}")?;
+                }
+                Ok(())
+            }
+            Self::OwnNode => f.write_str("own node"),
+            Self::Itself => f.write_str("itself"),
+            Self::NoRule => f.write_str("no rule"),
+        }
+    }
+}
+
 /// One direction's verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -72,6 +106,12 @@ pub struct Verdict {
     pub allowed: bool,
     /// Why.
     pub reason: Reason,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", if self.allowed { "allowed" } else { "denied" }, self.reason)
+    }
 }
 
 /// Both directions' verdicts.
@@ -90,8 +130,24 @@ impl Judgement {
     }
 }
 
-/// Judges the first packet of a flow.
-pub fn judge(_cluster: &Cluster, _flow: &Flow) -> Judgement {
-    let verdict = Verdict { allowed: true, reason: Reason::NotASubject };
-    Judgement { egress: verdict.clone(), ingress: verdict }
+impl fmt::Display for Judgement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "egress {}; ingress {}", self.egress, self.ingress)
+    }
+}
+
+/// Judges the first packet of a flow: the source's egress and the destination's ingress, each by itself.
+///
+/// - A node's own stack is no subject. Who claims an address and what a contested address is worth: only what is
+///   allowed for every claimant, on either side; the reason is that of the first claimant denied.
+/// - What the own node sends to a pod is allowed whatever the policies say. NetworkPolicy guarantees it; and no
+///   ingress peer of the cluster-wide kinds can name a node, so only a Deny that stands for something not understood
+///   could differ, and that must not take away health checks.
+/// - What a pod sends to its own node, and to itself through a service, is subject to the cluster-wide policies, while
+///   NetworkPolicy never restricts it.
+pub fn judge(cluster: &Cluster, flow: &Flow) -> Judgement {
+    Judgement {
+        egress: judge::verdict(cluster, flow, Direction::Egress),
+        ingress: judge::verdict(cluster, flow, Direction::Ingress),
+    }
 }
