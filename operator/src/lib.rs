@@ -1,1 +1,12 @@
-//! placeholder
+//! The operator: takes objects in, compiles them, serves every node its share, and tells what it knows.
+//!
+//! [`run`] is the map; the rest are leaves that know the [`hub`] and not each other.
+
+pub mod admin;
+pub mod args;
+pub mod engine;
+pub mod hub;
+pub mod manifests;
+pub mod metrics;
+pub mod run;
+pub mod serve;

@@ -1,0 +1,55 @@
+//! The one task that owns the compiler's engine. Batches in, epochs and views out.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use palisade_compiler::Engine;
+use palisade_compiler::model::Cluster;
+use tokio::sync::mpsc;
+use tracing::info;
+
+use crate::hub::Hub;
+use crate::manifests::Batch;
+
+/// Takes batches until the sources are gone.
+pub async fn run(mut batches: mpsc::Receiver<Batch>, hub: Arc<Hub>) {
+    let mut engine = Engine::default();
+    while let Some(mut batch) = batches.recv().await {
+        // What has come in meanwhile is compiled with it.
+        while let Ok(next) = batches.try_recv() {
+            batch.append(next);
+        }
+        let compile = tokio::task::spawn_blocking(move || {
+            let start = Instant::now();
+            let changes = engine.apply(std::mem::take(&mut batch.events));
+            (engine, batch, changes, start.elapsed())
+        });
+        let Ok((returned, batch, changes, took)) = compile.await else {
+            // Only a panic in the compiler ends here; its state is lost, so the process must not go on.
+            return;
+        };
+        engine = returned;
+        let objects = counts(engine.cluster());
+        info!(
+            nodes = changes.nodes.len(),
+            milliseconds = took.as_secs_f64() * 1000.0,
+            "compiled a batch of changes"
+        );
+        hub.publish(batch, &changes, engine.views(), &objects, took);
+    }
+}
+
+fn counts(cluster: &Cluster) -> Vec<(&'static str, usize)> {
+    let admin = |name: &str| cluster.admin_policies.keys().filter(|(kind, _)| kind.name() == name).count();
+    let mut counts = vec![
+        ("Namespace", cluster.namespaces.len()),
+        ("NetworkPolicy", cluster.network_policies.len()),
+        ("Node", cluster.nodes.len()),
+        ("Pod", cluster.pods.len()),
+    ];
+    for kind in ["AdminNetworkPolicy", "BaselineAdminNetworkPolicy", "ClusterNetworkPolicy"] {
+        counts.push((kind, admin(kind)));
+    }
+    counts.sort_unstable();
+    counts
+}

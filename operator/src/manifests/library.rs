@@ -1,0 +1,218 @@
+//! Which content of which object is in force. Files come in, changes of objects go out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use palisade_compiler::intake::{self, IntakeError};
+use palisade_compiler::model::{Event, Object, ObjectRef};
+use palisade_compiler::{Diagnostic, Severity};
+use tracing::debug;
+
+use super::document::documents;
+use super::{Batch, FileReport};
+
+/// Stands for the bytes of a file that cannot be read: no document, one error.
+pub(super) const UNREADABLE: &[u8] = b"\xff\xfe unreadable";
+
+/// What a file says of one object.
+#[derive(Clone, Debug)]
+struct Entry {
+    line: usize,
+    model: Option<Object>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Entry {
+    fn is_good(&self) -> bool {
+        self.model.is_some() && self.diagnostics.iter().all(|finding| finding.severity != Severity::Error)
+    }
+}
+
+#[derive(Debug)]
+struct File {
+    bytes: Vec<u8>,
+    report: FileReport,
+    entries: BTreeMap<ObjectRef, Entry>,
+}
+
+/// An object in force.
+#[derive(Debug)]
+struct InForce {
+    model: Object,
+    is_good: bool,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Library {
+    files: BTreeMap<String, File>,
+    in_force: BTreeMap<ObjectRef, InForce>,
+}
+
+impl Library {
+    /// How many files there are.
+    pub(super) fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Takes in the directory as it is now.
+    pub(super) fn replace(&mut self, files: BTreeMap<String, Vec<u8>>) -> Batch {
+        let mut changed: BTreeSet<String> =
+            self.files.keys().filter(|name| !files.contains_key(*name)).cloned().collect();
+        self.files.retain(|name, _| files.contains_key(name));
+        for (name, bytes) in files {
+            let old = self.files.remove(&name);
+            if let Some(old) = old {
+                if old.bytes == bytes {
+                    self.files.insert(name, old);
+                    continue;
+                }
+                self.files.insert(name.clone(), read(&name, bytes, Some(old)));
+            } else {
+                self.files.insert(name.clone(), read(&name, bytes, None));
+            }
+            changed.insert(name);
+        }
+        if changed.is_empty() {
+            return Batch::default();
+        }
+        self.resolve(&changed)
+    }
+
+    /// Settles which content of each object is in force.
+    fn resolve(&mut self, changed: &BTreeSet<String>) -> Batch {
+        let mut chosen: BTreeMap<&ObjectRef, (&String, &Entry)> = BTreeMap::new();
+        let mut duplicates: BTreeMap<&String, Vec<String>> = BTreeMap::new();
+        for (name, file) in &self.files {
+            for (object, entry) in &file.entries {
+                if let Some((first, _)) = chosen.get(object) {
+                    duplicates.entry(name).or_default().push(format!(
+                        "{name}:{}: {object} is in {first} too, which comes first and counts; remove one of them",
+                        entry.line
+                    ));
+                } else {
+                    chosen.insert(object, (name, entry));
+                }
+            }
+        }
+        let mut batch = Batch::default();
+        for object in self.in_force.keys().filter(|object| !chosen.contains_key(object)) {
+            batch.events.push(Event::Delete(object.clone()));
+        }
+        for (object, (_, entry)) in &chosen {
+            batch.diagnostics.extend(entry.diagnostics.iter().cloned());
+            let Some(model) = &entry.model else { continue };
+            let is_good = entry.is_good();
+            match self.in_force.get(*object) {
+                // The last good content beats content that breaks the schema.
+                Some(old) if old.is_good && !is_good => {}
+                Some(old) if old.model == *model && old.is_good == is_good => {}
+                _ => batch.events.push(Event::Apply(model.clone())),
+            }
+        }
+        batch.diagnostics.sort_unstable();
+        let kept: BTreeSet<ObjectRef> = chosen.keys().map(|object| (*object).clone()).collect();
+        let goods: Vec<(ObjectRef, InForce)> = batch
+            .events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Apply(model) => {
+                    let object = model.object();
+                    let is_good = chosen.get(&object).is_some_and(|(_, entry)| entry.is_good());
+                    Some((object, InForce { model: model.clone(), is_good }))
+                }
+                Event::Delete(_) => None,
+            })
+            .collect();
+        self.in_force.retain(|object, _| kept.contains(object));
+        self.in_force.extend(goods);
+        for name in changed {
+            let report = self.files.get(name).map(|file| {
+                let mut report = file.report.clone();
+                report.errors.extend(duplicates.remove(name).into_iter().flatten());
+                report
+            });
+            batch.files.insert(name.clone(), report);
+        }
+        // A file may get or lose a duplicate through another file's change.
+        for (name, errors) in duplicates {
+            let file = &self.files[name];
+            let mut report = file.report.clone();
+            report.errors.extend(errors);
+            batch.files.insert(name.clone(), Some(report));
+        }
+        batch
+    }
+}
+
+/// Reads a file. What its broken documents held before stays: by name where a document can be named, else
+/// everything of the file's last content that is not in its good documents.
+fn read(name: &str, bytes: Vec<u8>, old: Option<File>) -> File {
+    let digest = blake3::hash(&bytes).to_hex().to_string();
+    let mut report = FileReport { digest, documents: 0, errors: Vec::new() };
+    let mut entries: BTreeMap<ObjectRef, Entry> = BTreeMap::new();
+    let mut is_broken = false;
+    match std::str::from_utf8(&bytes) {
+        Err(_) => {
+            report
+                .errors
+                .push(format!("{name}:1: not UTF-8 text, or unreadable; what it held stays in force"));
+            is_broken = true;
+        }
+        Ok(text) => {
+            for document in documents(text) {
+                report.documents += 1;
+                match document.objects {
+                    Err((line, what)) => {
+                        report
+                            .errors
+                            .push(format!("{name}:{line}: {what}; what the file held here stays in force"));
+                        is_broken = true;
+                    }
+                    Ok(objects) => {
+                        for raw in &objects {
+                            is_broken |= take(name, document.line, raw, &mut entries, &mut report.errors);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    if is_broken && let Some(old) = old {
+        for (object, entry) in old.entries {
+            entries.entry(object).or_insert(entry);
+        }
+    }
+    File { bytes, report, entries }
+}
+
+/// Takes one raw object in. Whether it is one of ours but cannot be named.
+fn take(
+    file: &str,
+    line: usize,
+    raw: &serde_json::Value,
+    entries: &mut BTreeMap<ObjectRef, Entry>,
+    errors: &mut Vec<String>,
+) -> bool {
+    match intake::decode(raw) {
+        Ok(decoded) => {
+            if let Some(first) = entries.get(&decoded.object) {
+                errors.push(format!(
+                    "{file}:{line}: {} is in line {} too, which counts; remove one of them",
+                    decoded.object, first.line
+                ));
+                return false;
+            }
+            let entry = Entry { line, model: decoded.model, diagnostics: decoded.diagnostics };
+            entries.insert(decoded.object, entry);
+            false
+        }
+        Err(IntakeError::UnknownKind { api_version, kind }) => {
+            debug!(file, line, api_version, kind, "not a kind that matters to network policy");
+            false
+        }
+        Err(error @ IntakeError::Unnamed { .. }) => {
+            errors.push(format!("{file}:{line}: {error}"));
+            true
+        }
+    }
+}

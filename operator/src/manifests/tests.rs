@@ -1,0 +1,227 @@
+use std::collections::BTreeMap;
+
+use palisade_compiler::model::{Event, Kind, Object, ObjectRef};
+
+use super::document::documents;
+use super::library::{Library, UNREADABLE};
+use super::*;
+
+fn namespace(name: &str, env: &str) -> String {
+    format!("apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {name}\n  labels: {{env: {env}}}\n")
+}
+
+fn policy(name: &str, action: &str) -> String {
+    format!(
+        "apiVersion: policy.networking.k8s.io/v1alpha1\nkind: AdminNetworkPolicy\nmetadata: {{name: {name}}}\n\
+         spec: {{priority: 1, subject: {{namespaces: {{}}}}, ingress: [{{action: {action}, from: [{{namespaces: {{}}}}]}}]}}\n"
+    )
+}
+
+fn files(all: &[(&str, &str)]) -> BTreeMap<String, Vec<u8>> {
+    all.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect()
+}
+
+fn reference(kind: Kind, name: &str) -> ObjectRef {
+    ObjectRef { kind, namespace: None, name: name.to_owned() }
+}
+
+/// What a batch does: `+name=env` for a namespace, `+name` for another object, `-name` for one that is gone.
+fn steps(batch: &Batch) -> Vec<String> {
+    let step = |event: &Event| match event {
+        Event::Apply(Object::Namespace(namespace)) => {
+            format!("+{}={}", namespace.name, namespace.labels["env"])
+        }
+        Event::Apply(object) => format!("+{}", object.object().name),
+        Event::Delete(object) => format!("-{}", object.name),
+    };
+    batch.events.iter().map(step).collect()
+}
+
+fn errors(batch: &Batch, file: &str) -> Vec<String> {
+    batch.files[file].as_ref().unwrap().errors.clone()
+}
+
+#[test]
+fn documents_know_their_lines_and_do_not_harm_each_other() {
+    let text = "# a comment\n\na: 1\n---\nb: [\n---\n# nothing\n--- {c: 3}\n...\nd: |\n  x\n---\n";
+    let found: Vec<_> = documents(text)
+        .into_iter()
+        .map(|document| (document.line, document.objects.map(|objects| objects[0].to_string())))
+        .collect();
+    assert_eq!(found.len(), 4, "{found:?}");
+    assert_eq!(found[0], (3, Ok(r#"{"a":1}"#.to_owned())));
+    assert!(matches!(&found[1], (_, Err((5..=6, what))) if what.contains("unclosed")), "{found:?}");
+    assert_eq!(found[2], (8, Ok(r#"{"c":3}"#.to_owned())));
+    assert_eq!(found[3], (10, Ok(r#"{"d":"x\n"}"#.to_owned())));
+}
+
+#[test]
+fn words_that_old_yaml_took_for_booleans_are_words() {
+    let [document] = &documents("{a: y, b: no, on: off, c: true}")[..] else { panic!("one document") };
+    let objects = document.objects.as_ref().unwrap();
+    assert_eq!(objects[0], serde_json::json!({"a": "y", "b": "no", "on": "off", "c": true}));
+}
+
+#[test]
+fn lists_are_their_items() {
+    let text = format!(
+        "kind: List\napiVersion: v1\nitems:\n- {}\n- {{apiVersion: v1, kind: Namespace, metadata: {{name: b, labels: {{env: y}}}}}}\n",
+        namespace("a", "x").replace('\n', "\n  ").trim_end()
+    );
+    assert_eq!(steps(&Library::default().replace(files(&[("l.yaml", &text)]))), ["+a=x", "+b=y"]);
+}
+
+#[test]
+fn objects_come_change_and_go_with_their_files() {
+    let mut library = Library::default();
+    let two = format!("{}---\n{}", namespace("a", "x"), namespace("b", "x"));
+    let first = library.replace(files(&[("one.yaml", &two), ("two.yml", &namespace("c", "x"))]));
+    assert_eq!(steps(&first), ["+a=x", "+b=x", "+c=x"]);
+    assert_eq!(first.files["one.yaml"].as_ref().unwrap().documents, 2);
+    assert_eq!(
+        first.files["one.yaml"].as_ref().unwrap().digest,
+        blake3::hash(two.as_bytes()).to_hex().to_string()
+    );
+
+    let same = library.replace(files(&[("one.yaml", &two), ("two.yml", &namespace("c", "x"))]));
+    assert!(same.files.is_empty() && same.events.is_empty());
+
+    let changed =
+        library.replace(files(&[("one.yaml", &namespace("b", "y")), ("two.yml", &namespace("c", "x"))]));
+    assert_eq!(steps(&changed), ["-a", "+b=y"]);
+    let gone = library.replace(files(&[("one.yaml", &namespace("b", "y"))]));
+    assert_eq!(steps(&gone), ["-c"]);
+    assert_eq!(gone.files, BTreeMap::from([("two.yml".to_owned(), None)]));
+
+    // Renamed: the object stays what it is.
+    let renamed = library.replace(files(&[("three.yaml", &namespace("b", "y"))]));
+    assert!(renamed.events.is_empty());
+}
+
+#[test]
+fn a_broken_document_leaves_its_objects_and_its_neighbours_in_force() {
+    let mut library = Library::default();
+    let good = format!("{}---\n{}", namespace("a", "x"), namespace("b", "x"));
+    library.replace(files(&[("f.yaml", &good)]));
+
+    let broken = format!("{}---\nkind: [\n", namespace("b", "y"));
+    let batch = library.replace(files(&[("f.yaml", &broken)]));
+    assert_eq!(steps(&batch), ["+b=y"]);
+    let [error] = &errors(&batch, "f.yaml")[..] else { panic!("{batch:?}") };
+    assert!(error.starts_with("f.yaml:7: unclosed"), "{error}");
+
+    // Broken again in another way: what was in force before the first mistake still is.
+    let nameless = format!("{}---\napiVersion: v1\nkind: Namespace\nmetadata: {{}}\n", namespace("b", "y"));
+    let batch = library.replace(files(&[("f.yaml", &nameless)]));
+    assert!(batch.events.is_empty());
+    assert_eq!(errors(&batch, "f.yaml"), ["f.yaml:7: metadata.name: missing; add it"]);
+
+    let batch = library.replace(BTreeMap::from([("f.yaml".to_owned(), UNREADABLE.to_vec())]));
+    assert!(batch.events.is_empty());
+    assert_eq!(errors(&batch, "f.yaml").len(), 1);
+
+    let batch = library.replace(files(&[("f.yaml", &namespace("b", "y"))]));
+    assert_eq!(steps(&batch), ["-a"]);
+}
+
+#[test]
+fn content_that_breaks_the_schema_yields_to_the_last_good_and_fails_closed_without_one() {
+    let mut library = Library::default();
+    let batch = library.replace(files(&[("p.yaml", &policy("p", "Allow"))]));
+    assert_eq!((steps(&batch), batch.diagnostics.len()), (vec!["+p".to_owned()], 0));
+
+    let batch = library.replace(files(&[("p.yaml", &policy("p", "Log"))]));
+    assert!(batch.events.is_empty(), "{batch:?}");
+    assert!(batch.diagnostics.iter().any(|finding| finding.field == "spec.ingress[0].action"), "{batch:?}");
+
+    // Without a good content before it, the rule denies.
+    let batch = library.replace(files(&[("q.yaml", &policy("q", "Log"))]));
+    assert_eq!(steps(&batch), ["-p", "+q"]);
+    let batch = library.replace(files(&[("q.yaml", &policy("q", "Deny"))]));
+    assert_eq!(steps(&batch), ["+q"]);
+    assert!(batch.diagnostics.is_empty());
+}
+
+#[test]
+fn the_first_file_by_name_has_the_word() {
+    let mut library = Library::default();
+    let batch = library.replace(files(&[("b.yaml", &namespace("n", "b")), ("a.yaml", &namespace("n", "a"))]));
+    assert_eq!(steps(&batch), ["+n=a"]);
+    assert_eq!(
+        errors(&batch, "b.yaml"),
+        ["b.yaml:1: Namespace/n is in a.yaml too, which comes first and counts; remove one of them"]
+    );
+    let batch = library.replace(files(&[("b.yaml", &namespace("n", "b"))]));
+    assert_eq!(steps(&batch), ["+n=b"]);
+    let twice = format!("{}---\n{}", namespace("n", "c"), namespace("n", "d"));
+    let batch = library.replace(files(&[("b.yaml", &twice)]));
+    assert_eq!(steps(&batch), ["+n=c"]);
+    assert_eq!(
+        errors(&batch, "b.yaml"),
+        ["b.yaml:7: Namespace/n is in line 1 too, which counts; remove one of them"]
+    );
+}
+
+#[test]
+fn other_kinds_are_no_errors_but_other_versions_of_ours_are() {
+    let text = "{apiVersion: v1, kind: Service, metadata: {name: s}}\n---\n\
+                {apiVersion: policy.networking.k8s.io/v1beta1, kind: ClusterNetworkPolicy, metadata: {name: c}}\n";
+    let batch = Library::default().replace(files(&[("x.yaml", text)]));
+    let [error] = &errors(&batch, "x.yaml")[..] else { panic!("{batch:?}") };
+    assert!(error.starts_with("x.yaml:3: apiVersion: "), "{error}");
+}
+
+/// The next batch in which anything changed, within ten seconds.
+async fn next(batches: &mut mpsc::Receiver<Batch>) -> Batch {
+    tokio::time::timeout(Duration::from_secs(10), batches.recv())
+        .await
+        .expect("in time")
+        .expect("the source lives")
+}
+
+#[tokio::test]
+async fn a_directory_is_read_and_then_watched() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    std::fs::write(path("a.yaml"), namespace("a", "x")).unwrap();
+    std::fs::write(path(".hidden.yaml"), namespace("h", "x")).unwrap();
+    std::fs::write(path("notes.txt"), "not a manifest").unwrap();
+    let (send, mut batches) = mpsc::channel(8);
+    let source = tokio::spawn(watch(directory.path().to_path_buf(), send).unwrap());
+
+    assert_eq!(steps(&next(&mut batches).await), ["+a=x"]);
+    std::fs::write(path("a.yaml"), namespace("a", "y")).unwrap();
+    assert_eq!(steps(&next(&mut batches).await), ["+a=y"]);
+    // As editors and careful programs write: beside it, then renamed over it.
+    std::fs::write(path("a.yaml.part"), namespace("a", "z")).unwrap();
+    std::fs::rename(path("a.yaml.part"), path("a.yaml")).unwrap();
+    assert_eq!(steps(&next(&mut batches).await), ["+a=z"]);
+    std::fs::create_dir(path("sub")).unwrap();
+    std::fs::write(
+        path("sub/b.json"),
+        r#"{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"b","labels":{"env":"j"}}}"#,
+    )
+    .unwrap();
+    let batch = next(&mut batches).await;
+    assert_eq!(
+        (steps(&batch), batch.files.keys().cloned().collect::<Vec<_>>()),
+        (vec!["+b=j".to_owned()], vec!["sub/b.json".to_owned()])
+    );
+    std::fs::remove_file(path("a.yaml")).unwrap();
+    let batch = next(&mut batches).await;
+    assert_eq!(batch.events, [Event::Delete(reference(Kind::Namespace, "a"))]);
+    drop(batches);
+    std::fs::remove_dir_all(path("sub")).unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(10), source).await.expect("in time").unwrap();
+    assert!(matches!(ended, Err(SourceError::Closed)));
+}
+
+#[test]
+fn a_missing_directory_is_said_at_once() {
+    let (send, _batches) = mpsc::channel(1);
+    let error = watch("/nonexistent/manifests".into(), send).map(|_| ()).expect_err("refused");
+    assert_eq!(
+        error.to_string(),
+        "cannot read the manifest directory /nonexistent/manifests: give an existing one with --manifests"
+    );
+}

@@ -1,0 +1,123 @@
+//! What is counted. Names follow `OpenMetrics`: base units, `_total` for counters (added by the encoder).
+
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use palisade_compiler::Severity;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::hub::NodeState;
+
+type Label = [(&'static str, &'static str); 1];
+
+/// Every metric of the operator.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Mutex<Registry>,
+    epoch: Gauge<i64>,
+    objects: Family<Label, Gauge>,
+    diagnostics: Family<Label, Gauge>,
+    manifest_errors: Gauge,
+    compile: Histogram,
+    nodes: Family<Label, Gauge>,
+    /// Updates sent, by kind: `snapshot`, `delta` or `confirm` (nothing to change).
+    pub updates: Family<Label, Counter>,
+    /// Payload bytes of the updates sent.
+    pub update_bytes: Counter<u64, AtomicU64>,
+    /// Updates refused by a node, by reason.
+    pub nacks: Family<Label, Counter>,
+    /// Streams refused for a missing or wrong token.
+    pub auth_failures: Counter,
+    /// TLS handshakes that failed or were not finished in time.
+    pub handshake_failures: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let metrics = Self {
+            registry: Mutex::default(),
+            epoch: Gauge::default(),
+            objects: Family::default(),
+            diagnostics: Family::default(),
+            manifest_errors: Gauge::default(),
+            compile: Histogram::new(exponential_buckets(0.0001, 2.0, 18)),
+            nodes: Family::default(),
+            updates: Family::default(),
+            update_bytes: Counter::default(),
+            nacks: Family::default(),
+            auth_failures: Counter::default(),
+            handshake_failures: Counter::default(),
+        };
+        let mut all = Registry::with_prefix("palisade");
+        all.register("operator_epoch", "Batches of changes taken in", metrics.epoch.clone());
+        all.register("objects", "Objects in force, by kind", metrics.objects.clone());
+        all.register("diagnostics", "Findings about objects, by severity", metrics.diagnostics.clone());
+        all.register("manifest_errors", "Documents that cannot be read", metrics.manifest_errors.clone());
+        let help = "Time to compile a batch of changes";
+        all.register_with_unit("compile_duration", help, Unit::Seconds, metrics.compile.clone());
+        all.register("nodes", "Nodes, by state", metrics.nodes.clone());
+        all.register("updates", "Updates sent to nodes, by kind", metrics.updates.clone());
+        all.register("update_bytes", "Payload bytes of updates sent to nodes", metrics.update_bytes.clone());
+        all.register("nacks", "Updates refused by nodes, by reason", metrics.nacks.clone());
+        all.register("auth_failures", "Streams refused for their token", metrics.auth_failures.clone());
+        let help = "TLS handshakes that failed";
+        all.register("handshake_failures", help, metrics.handshake_failures.clone());
+        Self { registry: Mutex::new(all), ..metrics }
+    }
+}
+
+impl Metrics {
+    /// Records a published batch.
+    pub fn published(
+        &self,
+        epoch: u64,
+        objects: &[(&'static str, usize)],
+        severities: &[(Severity, usize)],
+        manifest_errors: usize,
+        took: Duration,
+    ) {
+        self.epoch.set(epoch.cast_signed());
+        for &(kind, count) in objects {
+            self.objects.get_or_create(&[("kind", kind)]).set(to_gauge(count));
+        }
+        for &(severity, count) in severities {
+            let severity = match severity {
+                Severity::Warning => "warning",
+                Severity::FailClosed => "fail_closed",
+                Severity::Error => "error",
+            };
+            self.diagnostics.get_or_create(&[("severity", severity)]).set(to_gauge(count));
+        }
+        self.manifest_errors.set(to_gauge(manifest_errors));
+        self.compile.observe(took.as_secs_f64());
+    }
+
+    /// The text of a scrape.
+    pub fn render(&self, nodes: impl IntoIterator<Item = (NodeState, usize)>) -> String {
+        for (state, count) in nodes {
+            let state = match state {
+                NodeState::NeverConnected => "never_connected",
+                NodeState::Disconnected => "disconnected",
+                NodeState::Updating => "updating",
+                NodeState::InSync => "in_sync",
+                NodeState::Parked => "parked",
+            };
+            self.nodes.get_or_create(&[("state", state)]).set(to_gauge(count));
+        }
+        let registry = self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = encode(&mut text, &registry);
+        text
+    }
+}
+
+fn to_gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
