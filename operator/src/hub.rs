@@ -79,8 +79,8 @@ impl Node {
         match self.session {
             None if self.ever => NodeState::Disconnected,
             None => NodeState::NeverConnected,
-            Some(_) if self.parked => NodeState::Parked,
             Some(_) if self.is_confirmed() => NodeState::InSync,
+            Some(_) if self.parked => NodeState::Parked,
             Some(_) => NodeState::Updating,
         }
     }

@@ -186,7 +186,10 @@ impl Session<'_> {
         let held = self.held.root();
         let metrics = self.hub.metrics();
         let (kind, from, operations): (_, _, Arc<[Operation]>) = match (&self.held, &target.change) {
-            _ if held == Some(to) && self.is_confirmed && self.refusals == 0 => return None,
+            _ if held == Some(to) && self.is_confirmed => {
+                self.refusals = 0;
+                return None;
+            }
             _ if held == Some(to) && self.refusals == 0 => ("confirm", held, Arc::new([])),
             (Held::View(view), change) if self.refusals == 0 => match change {
                 Some(change) if change.from == view.root() => ("delta", held, Arc::clone(&change.operations)),
