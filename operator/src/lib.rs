@@ -4,6 +4,7 @@
 
 pub mod admin;
 pub mod args;
+mod changes;
 pub mod engine;
 pub mod hub;
 pub mod manifests;

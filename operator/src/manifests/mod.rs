@@ -10,14 +10,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use notify::event::{AccessKind, AccessMode, ModifyKind};
-use notify::{EventKind, RecursiveMode, Watcher};
+use notify::{RecursiveMode, Watcher};
 use palisade_compiler::Diagnostic;
 use palisade_compiler::model::Event;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use crate::changes::is_change;
 use library::Library;
 
 /// How long the source waits for more of the same after a change: an editor's rename and its neighbours, or the
@@ -111,20 +111,6 @@ pub fn watch(
         .watch(&directory, RecursiveMode::Recursive)
         .map_err(|source| SourceError::Watch { path: directory.clone(), source })?;
     Ok(follow(directory, watcher, woken, batches))
-}
-
-/// Whether files may differ after the event. Writing alone does not count: what is half written is read when its
-/// writer closes it.
-fn is_change(event: &notify::Event) -> bool {
-    event.need_rescan()
-        || matches!(
-            event.kind,
-            EventKind::Access(AccessKind::Close(AccessMode::Write))
-                | EventKind::Modify(ModifyKind::Name(_))
-                | EventKind::Remove(_)
-                | EventKind::Create(notify::event::CreateKind::Folder)
-                | EventKind::Other
-        )
 }
 
 async fn follow(

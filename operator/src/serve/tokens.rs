@@ -8,6 +8,8 @@ use notify::{RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 use tracing::{error, info};
 
+use crate::changes::is_change;
+
 /// Tokens by their hash: comparing hashes tells nothing about how much of a guess was right.
 type Known = HashMap<blake3::Hash, String>;
 
@@ -75,8 +77,11 @@ impl Tokens {
     pub fn follow(&self) -> Result<impl Future<Output = Result<(), TokensError>> + use<>, TokensError> {
         let (wake, mut woken) = mpsc::unbounded_channel();
         let failed = |source| TokensError::Watch { path: self.path.to_path_buf(), source };
-        let mut watcher = notify::recommended_watcher(move |_: notify::Result<notify::Event>| {
-            let _ = wake.send(());
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            if event.is_ok_and(|event| is_change(&event)) {
+                // The receiver goes only with the operator.
+                let _ = wake.send(());
+            }
         })
         .map_err(failed)?;
         // The directory: a file that is replaced by renaming is another file. Kubernetes replaces a link in it.
