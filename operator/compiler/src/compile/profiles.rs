@@ -1,5 +1,6 @@
 //! From the policies that select a subject to its profile. Pods that the same policies select share the work.
 
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,9 +9,9 @@ use palisade_view::{Direction, Family, Function, FunctionBuilder, Profile, Progr
 
 use super::fold::{Outcome, fold};
 use super::peers::{EntityId, Peers, PodId};
-use super::steps::{Effect, Sections, Step, admin_selects, network_selects};
+use super::steps::{Effect, Group, Match, Sections, Step, is_about};
 use super::vocabulary::{Region, Vocabulary};
-use crate::model::{Cluster, NamedPort};
+use crate::model::{AdminSubject, Cluster, NamedPort, Selector};
 
 /// What a region that the draft does not know gets; it knows them all.
 static DENY: Program = Program::NONE;
@@ -24,8 +25,21 @@ struct Draft {
     identities: BTreeMap<usize, Outcome>,
 }
 
-/// Indices of the Admin, NetworkPolicy and Baseline sections that select a pod.
-type SelectedBy = (Vec<usize>, Vec<usize>, Vec<usize>);
+/// Indices of the groups of Admin, NetworkPolicy and Baseline policies that select a pod.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct SelectedBy {
+    admin: Vec<usize>,
+    namespace: String,
+    network: Vec<usize>,
+    baseline: Vec<usize>,
+}
+
+/// A draft with the profile that comes of it where it stands alone.
+#[derive(Debug)]
+struct Drafted {
+    draft: Draft,
+    profile: OnceCell<Option<Arc<Profile>>>,
+}
 
 /// Compiles profiles of one direction.
 pub(super) struct Profiles<'a> {
@@ -34,7 +48,7 @@ pub(super) struct Profiles<'a> {
     peers: &'a Peers,
     direction: Direction,
     sections: Sections<'a>,
-    drafts: HashMap<(SelectedBy, BTreeSet<NamedPort>), Option<Rc<Draft>>>,
+    drafts: HashMap<(SelectedBy, BTreeSet<NamedPort>), Option<Rc<Drafted>>>,
     finished: HashMap<BTreeSet<PodId>, Option<Arc<Profile>>>,
 }
 
@@ -56,10 +70,10 @@ impl<'a> Profiles<'a> {
         if let Some(known) = self.finished.get(pods) {
             return known.clone();
         }
-        let drafts: Vec<Rc<Draft>> = pods.iter().filter_map(|&pod| self.draft(pod)).collect();
+        let drafts: Vec<Rc<Drafted>> = pods.iter().filter_map(|&pod| self.draft(pod)).collect();
         let profile = match drafts.as_slice() {
             [] => None,
-            [one] => self.finish(one),
+            [one] => one.profile.get_or_init(|| self.finish(&one.draft)).clone(),
             several => self.finish(&self.all_of(several)),
         };
         self.finished.insert(pods.clone(), profile.clone());
@@ -67,22 +81,23 @@ impl<'a> Profiles<'a> {
     }
 
     /// The draft of one pod; `None` where no policy has a say.
-    fn draft(&mut self, pod: PodId) -> Option<Rc<Draft>> {
+    fn draft(&mut self, pod: PodId) -> Option<Rc<Drafted>> {
         let facts = &self.peers.pods[pod as usize];
         let sections = &self.sections;
-        let isolating = sections
-            .network_in
-            .get(facts.namespace.as_str())
-            .into_iter()
-            .flatten()
-            .copied()
-            .filter(|&index| network_selects(sections.network[index].policy, facts))
-            .collect();
-        let by = (
-            selected(&sections.admin, |s| admin_selects(self.cluster, s.policy, facts)),
-            isolating,
-            selected(&sections.baseline, |s| admin_selects(self.cluster, s.policy, facts)),
-        );
+        let admin = |group: &Group<'_, AdminSubject>| is_about(self.cluster, group.subject, facts);
+        let in_namespace = sections.network_groups.get(facts.namespace.as_str());
+        let network = |group: &Group<'_, Selector>| group.subject.matches(&facts.labels);
+        let network = selected(in_namespace.map_or(&[], Vec::as_slice), network);
+        if network.is_empty() && sections.admin.is_empty() && sections.baseline.is_empty() {
+            return None;
+        }
+        let by = SelectedBy {
+            admin: selected(&sections.admin_groups, admin),
+            // Groups are counted within a namespace.
+            namespace: if network.is_empty() { String::new() } else { facts.namespace.clone() },
+            network,
+            baseline: selected(&sections.baseline_groups, admin),
+        };
         // Only on ingress do the subject's own ports make a difference.
         let own_ports = match self.direction {
             Direction::Ingress => facts.named_ports.clone(),
@@ -92,21 +107,26 @@ impl<'a> Profiles<'a> {
         if let Some(known) = self.drafts.get(&key) {
             return known.clone();
         }
-        let draft = self.compile(&key.0, &key.1).map(Rc::new);
+        let draft =
+            self.compile(&key.0, &key.1).map(|draft| Rc::new(Drafted { draft, profile: OnceCell::new() }));
         self.drafts.insert(key, draft.clone());
         draft
     }
 
     fn compile(&self, by: &SelectedBy, own_ports: &BTreeSet<NamedPort>) -> Option<Draft> {
-        let (admin, network, baseline) = by;
-        if admin.is_empty() && network.is_empty() && baseline.is_empty() {
+        if by.admin.is_empty() && by.network.is_empty() && by.baseline.is_empty() {
             return None;
         }
+        let sections = &self.sections;
+        let isolating = sections.network_groups.get(by.namespace.as_str()).map_or(&[][..], Vec::as_slice);
+        let admin = places(&by.admin, &sections.admin_groups);
+        let network = places(&by.network, isolating);
+        let baseline = places(&by.baseline, &sections.baseline_groups);
         let steps: Vec<(&Step, Program)> = admin
             .iter()
-            .map(|&index| &self.sections.admin[index].steps)
-            .chain(network.iter().map(|&index| &self.sections.network[index].steps))
-            .chain(baseline.iter().map(|&index| &self.sections.baseline[index].steps))
+            .map(|&place| &sections.admin[place])
+            .chain(network.iter().map(|&place| &sections.network[place]))
+            .chain(baseline.iter().map(|&place| &sections.baseline[place]))
             .flat_map(|steps| steps.iter())
             .map(|step| {
                 let own = match self.direction {
@@ -125,7 +145,7 @@ impl<'a> Profiles<'a> {
             .map(|(region, &entity)| (*region, outcomes.get(entity, region.family)))
             .collect();
         let singled: BTreeSet<usize> = outcomes
-            .singled
+            .matched_by
             .keys()
             .flat_map(|&entity| &self.peers.identities_of_entity[entity as usize])
             .copied()
@@ -143,7 +163,8 @@ impl<'a> Profiles<'a> {
     }
 
     /// What all drafts allow.
-    fn all_of(&self, drafts: &[Rc<Draft>]) -> Draft {
+    fn all_of(&self, drafts: &[Rc<Drafted>]) -> Draft {
+        let drafts: Vec<&Draft> = drafts.iter().map(|drafted| &drafted.draft).collect();
         let meet = |outcomes: &mut dyn Iterator<Item = &Outcome>| {
             outcomes.cloned().reduce(|all, one| all.intersection(&one))
         };
@@ -161,7 +182,7 @@ impl<'a> Profiles<'a> {
             .into_iter()
             .filter_map(|index| {
                 let region = self.peers.identities[index].region;
-                let of = |draft: &'_ Rc<Draft>| -> Option<Outcome> {
+                let of = |draft: &&Draft| -> Option<Outcome> {
                     draft.identities.get(&index).or_else(|| draft.bare.get(&region)).cloned()
                 };
                 let outcomes: Vec<Outcome> = drafts.iter().filter_map(of).collect();
@@ -202,45 +223,61 @@ impl<'a> Profiles<'a> {
     }
 }
 
-/// What a list of steps comes to for each entity: each distinct list of matching steps is folded once.
+/// What a list of steps comes to for each entity: each distinct set of matches is folded once.
 struct Outcomes<'a> {
     peers: &'a Peers,
     steps: &'a [(&'a Step, Program)],
     isolated: bool,
     /// Positions of steps that match every entity of IPv4, of IPv6.
     every: [Vec<u32>; 2],
-    /// Positions of steps that single an entity out, with whether its named ports count.
-    singled: HashMap<EntityId, Vec<(u32, bool)>>,
-    folded: std::cell::RefCell<HashMap<FoldKey, Outcome>>,
+    /// Positions of the steps that share a match, with whether named ports count.
+    sharing: Vec<(Vec<u32>, bool)>,
+    /// The matches, by index into `sharing`, that single an entity out.
+    matched_by: HashMap<EntityId, Vec<u32>>,
+    folded: RefCell<HashMap<FoldKey, Outcome>>,
 }
 
-/// Family, steps that single the entity out, and its ports where they count.
-type FoldKey = (Family, Vec<(u32, bool)>, Option<BTreeSet<NamedPort>>);
+/// Family, matches that single the entity out, and its ports where they count.
+type FoldKey = (Family, Vec<u32>, Option<BTreeSet<NamedPort>>);
 
 impl<'a> Outcomes<'a> {
     fn of(peers: &'a Peers, steps: &'a [(&'a Step, Program)], isolated: bool) -> Self {
         let mut every = [Vec::new(), Vec::new()];
-        let mut singled: HashMap<EntityId, Vec<(u32, bool)>> = HashMap::new();
+        let mut sharing: Vec<(Vec<u32>, bool)> = Vec::new();
+        let mut matches: Vec<&Match> = Vec::new();
+        // By place in memory: equal peers share one match.
+        let mut known: HashMap<(*const Match, bool), usize> = HashMap::new();
         for (position, (step, _)) in (0_u32..).zip(steps) {
             for (positions, matches) in every.iter_mut().zip(step.every) {
                 if matches {
                     positions.push(position);
                 }
             }
-            for &(entity, named) in &step.entities {
-                singled.entry(entity).or_default().push((position, named));
+            for (matched, named) in &step.matches {
+                let index = *known.entry((Rc::as_ptr(matched), *named)).or_insert_with(|| {
+                    sharing.push((Vec::new(), *named));
+                    matches.push(matched);
+                    sharing.len() - 1
+                });
+                sharing[index].0.push(position);
             }
         }
-        Self { peers, steps, isolated, every, singled, folded: std::cell::RefCell::default() }
+        let mut matched_by: HashMap<EntityId, Vec<u32>> = HashMap::new();
+        for (index, matched) in (0_u32..).zip(matches) {
+            for &entity in &matched.entities {
+                matched_by.entry(entity).or_default().push(index);
+            }
+        }
+        Self { peers, steps, isolated, every, sharing, matched_by, folded: RefCell::default() }
     }
 
     fn get(&self, entity: EntityId, family: Family) -> Outcome {
-        let singled = self.singled.get(&entity).cloned().unwrap_or_default();
+        let matched_by = self.matched_by.get(&entity).cloned().unwrap_or_default();
         let pod = self.peers.entities[entity as usize].pod;
         let ports = pod
-            .filter(|_| singled.iter().any(|(_, named)| *named))
+            .filter(|_| matched_by.iter().any(|&index| self.sharing[index as usize].1))
             .map(|pod| self.peers.pods[pod as usize].named_ports.clone());
-        let key = (family, singled, ports);
+        let key = (family, matched_by, ports);
         if let Some(known) = self.folded.borrow().get(&key) {
             return known.clone();
         }
@@ -249,13 +286,14 @@ impl<'a> Outcomes<'a> {
         outcome
     }
 
-    fn fold(&self, (family, singled, ports): &FoldKey) -> Outcome {
-        let mut positions: BTreeMap<u32, bool> = self.every[usize::from(*family == Family::V6)]
-            .iter()
-            .map(|&position| (position, false))
-            .collect();
-        for &(position, named) in singled {
-            *positions.entry(position).or_default() |= named;
+    fn fold(&self, (family, matched_by, ports): &FoldKey) -> Outcome {
+        let every = &self.every[usize::from(*family == Family::V6)];
+        let mut positions: BTreeMap<u32, bool> = every.iter().map(|&position| (position, false)).collect();
+        for &index in matched_by {
+            let (sharing, named) = &self.sharing[index as usize];
+            for &position in sharing {
+                *positions.entry(position).or_default() |= named;
+            }
         }
         let matching = positions.into_iter().map(|(position, named)| -> (Effect, Program) {
             let (step, numbered) = &self.steps[position as usize];
@@ -270,4 +308,12 @@ impl<'a> Outcomes<'a> {
 
 fn selected<T>(all: &[T], selects: impl Fn(&T) -> bool) -> Vec<usize> {
     all.iter().enumerate().filter(|(_, one)| selects(one)).map(|(index, _)| index).collect()
+}
+
+/// The places of the policies in some groups, in the order of judgement.
+fn places<S>(chosen: &[usize], groups: &[Group<'_, S>]) -> Vec<usize> {
+    let mut places: Vec<usize> =
+        chosen.iter().flat_map(|&group| groups[group].sections.iter().copied()).collect();
+    places.sort_unstable();
+    places
 }

@@ -9,8 +9,7 @@ use palisade_view::{Direction, Family, Intervals, Program, Protocol};
 use super::peers::{Entity, EntityId, Peers, PodFacts, PodId};
 use super::vocabulary::labels_match;
 use crate::model::{
-    Action, AdminPolicy, AdminSubject, Cluster, NamedPort, NamespaceMatch, NetworkPolicy, Peer, PortMatch,
-    Tier,
+    Action, AdminPolicy, AdminSubject, Cluster, NamedPort, NamespaceMatch, Peer, PortMatch, Selector, Tier,
 };
 
 /// What a step does with the traffic it matches.
@@ -20,13 +19,13 @@ pub(super) enum Effect {
     NetworkPolicy,
 }
 
-/// Which entities a peer matches.
+/// Which entities a peer matches. Shared by all steps with an equal peer.
 #[derive(Debug, Default)]
-struct Match {
+pub(super) struct Match {
     /// Every entity of IPv4, of IPv6.
     every: [bool; 2],
     /// These too, sorted.
-    entities: Vec<EntityId>,
+    pub(super) entities: Vec<EntityId>,
 }
 
 /// One rule.
@@ -35,8 +34,8 @@ pub(super) struct Step {
     pub(super) effect: Effect,
     /// Every entity of IPv4, of IPv6, for the numbered ports.
     pub(super) every: [bool; 2],
-    /// These too, sorted; with whether the named ports count for the entity.
-    pub(super) entities: Vec<(EntityId, bool)>,
+    /// The entities of these too; with whether the named ports count for them.
+    pub(super) matches: Vec<(Rc<Match>, bool)>,
     /// Traffic given by number.
     pub(super) numbered: Program,
     /// Traffic given by the name of a port of the destination pod.
@@ -62,21 +61,41 @@ impl Step {
 /// The steps of one policy for one direction.
 pub(super) type Steps = Rc<Vec<Step>>;
 
-/// A policy that has something to say in a direction.
+/// Policies with equal subjects, whose steps are at these places in their part of [`Sections`]. One question is
+/// asked for all of them.
 #[derive(Debug)]
-pub(super) struct Section<'a, P> {
-    pub(super) policy: &'a P,
-    pub(super) steps: Steps,
+pub(super) struct Group<'a, S> {
+    pub(super) subject: &'a S,
+    pub(super) sections: Vec<usize>,
 }
 
-/// All policies for one direction, in the order of judgement.
-#[derive(Debug)]
+/// All policies that have something to say in one direction: the steps of each, in the order of judgement, and who
+/// their subjects are.
+#[derive(Debug, Default)]
 pub(super) struct Sections<'a> {
-    pub(super) admin: Vec<Section<'a, AdminPolicy>>,
-    pub(super) network: Vec<Section<'a, NetworkPolicy>>,
-    /// Indices into `network`, by namespace.
-    pub(super) network_in: HashMap<&'a str, Vec<usize>>,
-    pub(super) baseline: Vec<Section<'a, AdminPolicy>>,
+    pub(super) admin: Vec<Steps>,
+    pub(super) admin_groups: Vec<Group<'a, AdminSubject>>,
+    pub(super) network: Vec<Steps>,
+    /// By namespace.
+    pub(super) network_groups: HashMap<&'a str, Vec<Group<'a, Selector>>>,
+    pub(super) baseline: Vec<Steps>,
+    pub(super) baseline_groups: Vec<Group<'a, AdminSubject>>,
+}
+
+/// Gathers places by subject, in the order in which subjects first occur.
+fn groups<'a, S: Eq + std::hash::Hash>(
+    subjects: impl IntoIterator<Item = (usize, &'a S)>,
+) -> Vec<Group<'a, S>> {
+    let mut groups: Vec<Group<'a, S>> = Vec::new();
+    let mut known: HashMap<&S, usize> = HashMap::new();
+    for (section, subject) in subjects {
+        let group = *known.entry(subject).or_insert_with(|| {
+            groups.push(Group { subject, sections: Vec::new() });
+            groups.len() - 1
+        });
+        groups[group].sections.push(section);
+    }
+    groups
 }
 
 /// Takes policies apart. Remembers what each peer matches: peers repeat from rule to rule.
@@ -95,28 +114,39 @@ impl<'a> Lowering<'a> {
         let cluster = self.cluster;
         let mut ordered: Vec<&AdminPolicy> = cluster.admin_policies.values().collect();
         ordered.sort_by_key(|policy| policy.order());
-        let mut tiers = [Vec::new(), Vec::new()];
+        let mut sections = Sections::default();
+        let (mut admin, mut baseline) = (Vec::new(), Vec::new());
         for policy in ordered.into_iter().filter(|policy| !policy.rules(direction).is_empty()) {
-            let steps = policy.rules(direction).iter().map(|rule| {
-                let effect = Effect::Tier(policy.tier, rule.action);
-                self.step(effect, &rule.peers, rule.ports.as_deref(), direction)
-            });
-            let steps = Rc::new(steps.collect());
-            tiers[usize::from(policy.tier == Tier::Baseline)].push(Section { policy, steps });
+            let (steps, subjects) = match policy.tier {
+                Tier::Admin => (&mut sections.admin, &mut admin),
+                Tier::Baseline => (&mut sections.baseline, &mut baseline),
+            };
+            subjects.push((steps.len(), &policy.subject));
+            let rules = policy.rules(direction).iter();
+            steps.push(Rc::new(
+                rules
+                    .map(|rule| {
+                        let effect = Effect::Tier(policy.tier, rule.action);
+                        self.step(effect, &rule.peers, rule.ports.as_deref(), direction)
+                    })
+                    .collect(),
+            ));
         }
-        let mut network = Vec::new();
-        let mut network_in: HashMap<&str, Vec<usize>> = HashMap::new();
+        let mut network: HashMap<&str, Vec<(usize, &Selector)>> = HashMap::new();
         for policy in cluster.network_policies.values() {
-            if let Some(rules) = policy.rules(direction) {
-                let steps = rules.iter().map(|rule| {
-                    self.step(Effect::NetworkPolicy, &rule.peers, rule.ports.as_deref(), direction)
-                });
-                network_in.entry(&policy.namespace).or_default().push(network.len());
-                network.push(Section { policy, steps: Rc::new(steps.collect()) });
-            }
+            // What selects nobody isolates nobody.
+            let (Some(rules), Some(subject)) = (policy.rules(direction), &policy.subject) else { continue };
+            network.entry(&policy.namespace).or_default().push((sections.network.len(), subject));
+            let steps = rules
+                .iter()
+                .map(|rule| self.step(Effect::NetworkPolicy, &rule.peers, rule.ports.as_deref(), direction));
+            sections.network.push(Rc::new(steps.collect()));
         }
-        let [admin, baseline] = tiers;
-        Sections { admin, network, network_in, baseline }
+        sections.admin_groups = groups(admin);
+        sections.baseline_groups = groups(baseline);
+        sections.network_groups =
+            network.into_iter().map(|(namespace, subjects)| (namespace, groups(subjects))).collect();
+        sections
     }
 
     fn step(
@@ -129,7 +159,7 @@ impl<'a> Lowering<'a> {
         let mut step = Step {
             effect,
             every: [false; 2],
-            entities: Vec::new(),
+            matches: Vec::new(),
             numbered: if ports.is_none() { Program::all() } else { Program::NONE },
             named: Vec::new(),
         };
@@ -149,7 +179,6 @@ impl<'a> Lowering<'a> {
         // On ingress the destination is the subject: its ports are resolved once for all peers. On egress they are
         // the peer's, where the peer may be meant by a port of its own.
         let by_peer = direction == Direction::Egress && !step.named.is_empty();
-        let mut entities: HashMap<EntityId, bool> = HashMap::new();
         for peer in peers {
             let matched = self.matched(peer);
             let named = by_peer
@@ -158,20 +187,19 @@ impl<'a> Lowering<'a> {
                     Peer::Networks { named_ports, .. } => *named_ports,
                     Peer::Nodes(_) | Peer::Names(_) => false,
                 };
-            for &entity in &matched.entities {
-                *entities.entry(entity).or_default() |= named;
-            }
             for (family, every) in [Family::V4, Family::V6].into_iter().zip(matched.every) {
                 if every {
                     step.every[usize::from(family == Family::V6)] = true;
                     if named {
-                        entities.extend(self.with_named_port(&step, family).map(|entity| (entity, true)));
+                        let entities = self.with_named_port(&step, family).collect();
+                        step.matches.push((Rc::new(Match { every: [false; 2], entities }), true));
                     }
                 }
             }
+            if !matched.entities.is_empty() {
+                step.matches.push((matched, named));
+            }
         }
-        step.entities = entities.into_iter().collect();
-        step.entities.sort_unstable();
         step
     }
 
@@ -246,17 +274,12 @@ impl<'a> Lowering<'a> {
     }
 }
 
-/// Whether a cluster-wide policy is about a pod.
-pub(super) fn admin_selects(cluster: &Cluster, policy: &AdminPolicy, pod: &PodFacts) -> bool {
-    match &policy.subject {
+/// Whether a cluster-wide policy with that subject is about a pod.
+pub(super) fn is_about(cluster: &Cluster, subject: &AdminSubject, pod: &PodFacts) -> bool {
+    match subject {
         AdminSubject::Nothing => false,
         AdminSubject::Pods { namespaces, pods } => {
             pods.matches(&pod.labels) && labels_match(cluster, namespaces, &pod.namespace)
         }
     }
-}
-
-/// Whether a NetworkPolicy of the pod's namespace selects it.
-pub(super) fn network_selects(policy: &NetworkPolicy, pod: &PodFacts) -> bool {
-    policy.subject.as_ref().is_some_and(|selector| selector.matches(&pod.labels))
 }
