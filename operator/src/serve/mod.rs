@@ -1,5 +1,6 @@
 //! The gRPC server that shims connect to. Owns the port, the limits and who may speak; a [`session`] does the rest.
 
+mod handshake;
 pub mod session;
 pub mod tls;
 pub mod tokens;
@@ -13,8 +14,8 @@ use palisade_proto::v1::node_policy_server::{NodePolicy, NodePolicyServer};
 use palisade_proto::v1::{FromNode, Update};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
-use tonic::transport::{Server, ServerTlsConfig};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{Instrument, info_span, warn};
 
@@ -28,9 +29,6 @@ const LARGEST_FROM_NODE: usize = 64 * 1024;
 /// Parts of an update that may wait for a slow node. A part is at most [`palisade_proto::PART_BYTES`].
 const WAITING_PARTS: usize = 4;
 
-/// How long a client may take for its TLS handshake.
-const HANDSHAKE: Duration = Duration::from_secs(5);
-
 /// How often a silent connection is asked whether it lives, and how long it may take to answer.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
 
@@ -38,10 +36,8 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The certificate or its key does not work.
-    #[error(
-        "the serving certificate or its key cannot be used: check --tls-cert and --tls-key, or the files in --tls-dir"
-    )]
-    Tls(#[source] tonic::transport::Error),
+    #[error("the serving certificate cannot be used")]
+    Tls(#[source] tls::UnusableCertificate),
     /// The listener failed.
     #[error("the gRPC port failed")]
     Transport(#[source] tonic::transport::Error),
@@ -58,21 +54,19 @@ pub async fn serve(
     hub: Arc<Hub>,
     stopped: watch::Receiver<bool>,
 ) -> Result<(), ServeError> {
-    let tls = ServerTlsConfig::new().identity(tls.identity()).timeout(HANDSHAKE);
+    let tls = tls.server_config().map_err(ServeError::Tls)?;
+    let connections = handshake::accept(listener, tls, Arc::clone(&hub));
     let service = NodePolicyServer::new(Service { hub, tokens, stopped: stopped.clone() })
         .max_decoding_message_size(LARGEST_FROM_NODE);
     let mut until = stopped;
     Server::builder()
-        .tls_config(tls)
-        .map_err(ServeError::Tls)?
-        .tcp_nodelay(true)
         .http2_keepalive_interval(Some(KEEPALIVE.0))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
         // A shim needs one stream; a second may overlap while the first is found dead.
         .max_concurrent_streams(4)
         .http2_max_header_list_size(16 * 1024)
         .add_service(service)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
+        .serve_with_incoming_shutdown(connections, async move {
             let _ = until.wait_for(|stopped| *stopped).await;
         })
         .await

@@ -3,13 +3,16 @@
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose,
 };
-use tonic::transport::Identity;
+use rustls::ServerConfig;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tracing::info;
 
 use crate::args::Args;
@@ -48,9 +51,38 @@ impl Material {
     }
 
     /// As the server takes it.
-    pub fn identity(&self) -> Identity {
-        Identity::from_pem(&self.certificate, &self.key)
+    ///
+    /// # Errors
+    /// The certificate or its key is malformed, or they do not belong together.
+    pub fn server_config(&self) -> Result<Arc<ServerConfig>, UnusableCertificate> {
+        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(self.certificate.as_bytes())
+            .collect::<Result<_, _>>()
+            .map_err(UnusableCertificate::Certificate)?;
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).map_err(UnusableCertificate::Key)?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(UnusableCertificate::Pair)?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .map_err(UnusableCertificate::Pair)?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(Arc::new(config))
     }
+}
+
+/// A serving certificate that does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum UnusableCertificate {
+    /// No certificate chain.
+    #[error("the certificate is not PEM: check --tls-cert, or tls.crt in --tls-dir")]
+    Certificate(#[source] rustls_pki_types::pem::Error),
+    /// No key.
+    #[error("the key is not PEM: check --tls-key, or tls.key in --tls-dir")]
+    Key(#[source] rustls_pki_types::pem::Error),
+    /// They do not go together.
+    #[error("certificate and key do not go together")]
+    Pair(#[source] rustls::Error),
 }
 
 fn issue(directory: &Path, names: &[String]) -> anyhow::Result<Material> {
