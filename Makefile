@@ -1,0 +1,56 @@
+# Thin targets: what they do lives in .ci/, in Cargo.toml and in the palisade-e2e binary.
+# Everything is built with the dev profile; the toolchain and the packages it needs are installed on first use.
+
+SHELL := /bin/bash
+CARGO_HOME ?= $(HOME)/.cargo
+export PATH := $(CARGO_HOME)/bin:$(PATH):/usr/sbin:/sbin
+TARGET = $(or $(CARGO_TARGET_DIR),target)
+E2E = $(TARGET)/debug/palisade-e2e
+TAG ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-up demo-down test scenarios bench lint fmt deny build clean
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: build ## Two nodes, sample policies, real packets: before, after, why, one live edit; then clean up
+	@$(E2E) demo
+
+demo-up: build ## Start the demo cluster and leave it running, to edit manifests and watch
+	@$(E2E) up
+
+demo-down: build ## Remove what demo-up left
+	@$(E2E) down
+
+test: ## Run every test; the last line counts them
+	@.ci/prepare build bridges
+	@.ci/test
+
+scenarios: build ## Run the scenarios at every level, all or TAG=...; JUnit in target/scenarios.xml
+	@.ci/prepare bridges
+	@$(E2E) scenarios $(if $(TAG),--tag $(TAG)) --junit $(TARGET)/scenarios.xml
+
+bench: ## Benchmarks of compiler and plan, then the time from a file's change to packets that obey
+	@.ci/prepare build packets
+	@cargo bench --package palisade-compiler --package palisade-ruleset --bench compile --bench plan
+	@cargo build --workspace --bins --release && $(TARGET)/release/palisade-e2e latency
+
+lint: ## Formatting, clippy and documentation, warnings denied
+	@.ci/prepare build lint
+	@.ci/lint
+
+fmt: ## Format the code
+	@.ci/prepare build lint
+	@cargo fmt --all
+
+deny: ## Licences, bans and sources of the dependencies (installs cargo-deny where it is missing)
+	@.ci/prepare build
+	@.ci/deny
+
+build: ## Install what is missing and build the binaries
+	@.ci/prepare build packets
+	@cargo build --workspace --bins
+
+clean: ## Remove what was built
+	@cargo clean
