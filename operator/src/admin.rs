@@ -11,7 +11,8 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use tokio::net::TcpListener;
 
-use crate::hub::{Hub, State};
+use crate::hub::Hub;
+use crate::state::State;
 
 /// The longest a caller may wait for /debug/settled, in milliseconds.
 const LONGEST_WAIT_MS: u64 = 120_000;

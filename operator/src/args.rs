@@ -21,7 +21,8 @@ pub struct Args {
     /// Bearer tokens: lines of `token,node`, comments with `#`; read again when it changes
     #[arg(long, value_name = "FILE")]
     pub tokens: PathBuf,
-    /// Holds ca.crt, ca.key, tls.crt and tls.key; what is missing is made at start
+    /// Holds an own authority (ca.crt, ca.key), made once, and its serving certificate (tls.crt, tls.key), issued at
+    /// each start; tls.crt and tls.key without ca.key are taken as given
     #[arg(long, value_name = "DIR", default_value = "/var/lib/palisade-operator/tls")]
     pub tls_dir: PathBuf,
     /// Names and addresses, beside `palisade-operator` and `localhost`, that the own serving certificate carries

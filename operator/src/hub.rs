@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use palisade_compiler::{Change, Changes, Severity};
 use palisade_view::{NodeView, Root};
-use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::manifests::{Batch, FileReport};
+use crate::manifests::{Batch, FileReport, Finding};
 use crate::metrics::Metrics;
+use crate::state::{FileState, NodeReport, NodeState, State};
 
 /// A node's latest view, with the step that led to it.
 #[derive(Clone, Debug)]
@@ -20,22 +20,6 @@ pub struct Published {
     pub view: Arc<NodeView>,
     /// The last change, for a session that is exactly one behind.
     pub change: Option<Change>,
-}
-
-/// Where a node stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NodeState {
-    /// No shim has connected since the operator started.
-    NeverConnected,
-    /// Its shim was connected and is not now; what it confirmed last is still in force there.
-    Disconnected,
-    /// Its shim is connected and has yet to confirm the present view.
-    Updating,
-    /// Its shim is connected and has confirmed the present view.
-    InSync,
-    /// Its shim refused twice in a row; see the message.
-    Parked,
 }
 
 #[derive(Debug)]
@@ -127,38 +111,6 @@ pub struct Shim {
     pub capabilities: Vec<String>,
 }
 
-/// What the admin server shows.
-#[derive(Clone, Debug, Serialize)]
-pub struct State {
-    epoch: u64,
-    term: u64,
-    ready: bool,
-    files: BTreeMap<String, FileState>,
-    objects: BTreeMap<&'static str, usize>,
-    diagnostics: Vec<String>,
-    nodes: BTreeMap<String, NodeReport>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct FileState {
-    digest: String,
-    epoch: u64,
-    documents: usize,
-    errors: Vec<String>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct NodeReport {
-    root: Option<String>,
-    acked_root: Option<String>,
-    acked_epoch: Option<u64>,
-    connected: bool,
-    state: NodeState,
-    message: String,
-    version: String,
-    capabilities: Vec<String>,
-}
-
 impl Hub {
     /// A hub that knows nothing yet and stamps updates with `term`.
     pub fn new(term: u64, metrics: Arc<Metrics>) -> Self {
@@ -210,10 +162,11 @@ impl Hub {
                 }
             }
             let severities = [Severity::Warning, Severity::FailClosed, Severity::Error].map(|severity| {
-                let count = batch.diagnostics.iter().filter(|finding| finding.severity == severity).count();
+                let of = |finding: &&Finding| finding.diagnostic.severity == severity;
+                let count = batch.findings.iter().filter(of).count();
                 (severity, count)
             });
-            inner.diagnostics = batch.diagnostics.iter().map(ToString::to_string).collect();
+            inner.diagnostics = batch.findings.iter().map(ToString::to_string).collect();
             inner.objects = objects.to_vec();
             for node in &changes.removed {
                 if let Some(node) = inner.nodes.get_mut(node) {
@@ -224,7 +177,11 @@ impl Hub {
             for (name, view) in views {
                 let node = inner.nodes.entry(name.clone()).or_default();
                 let change = changes.nodes.get(name).cloned();
-                if change.is_some() || node.published.borrow().is_none() {
+                let is_new = node.published.borrow().is_none();
+                if is_new {
+                    node.message.clear();
+                }
+                if change.is_some() || is_new {
                     node.published.send_replace(Some(Published { view: Arc::clone(view), change }));
                 }
                 if node.is_confirmed() {
@@ -250,6 +207,8 @@ impl Hub {
             }
             (node.session, node.ever, node.parked) = (Some(session), true, false);
             (node.version, node.capabilities) = (shim.version, shim.capabilities);
+            // What an earlier stream confirmed says nothing of what the node holds now: it may have been reinstalled.
+            (node.acked, node.acked_epoch) = (None, None);
             node.message.clear();
             Attachment { session, views: node.published.subscribe(), superseded }
         };
@@ -263,6 +222,19 @@ impl Hub {
             (node.session, node.supersede, node.parked) = (None, None, false);
             why.clone_into(&mut node.message);
         });
+    }
+
+    /// A node's stream was refused before it began. Says nothing where an earlier one goes on.
+    pub fn turned_away(&self, name: &str, why: &str) {
+        {
+            let mut inner = self.lock();
+            let node = inner.nodes.entry(name.to_owned()).or_default();
+            if node.session.is_some() {
+                return;
+            }
+            why.clone_into(&mut node.message);
+        }
+        self.announce();
     }
 
     /// A node has confirmed a root.

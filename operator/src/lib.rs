@@ -11,3 +11,4 @@ pub mod manifests;
 pub mod metrics;
 pub mod run;
 pub mod serve;
+pub mod state;

@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::hub::NodeState;
+use crate::state::NodeState;
 
 type Label = [(&'static str, &'static str); 1];
 

@@ -4,10 +4,13 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
+use futures::FutureExt;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tracing::info;
 
 use crate::admin;
@@ -21,6 +24,9 @@ use crate::serve::{self, tls};
 
 /// Batches that may wait for the engine; a source that is faster waits itself.
 const WAITING_BATCHES: usize = 64;
+
+/// How long streams may take to end when the operator stops.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Runs the operator until `asked_to_stop` is done or something it cannot do without fails.
 ///
@@ -42,25 +48,35 @@ pub async fn run(args: Args, asked_to_stop: impl Future<Output = ()> + Send) -> 
         announce(path, grpc_at, web_at)?;
     }
 
-    let source = manifests::watch(args.manifests.clone(), batches)?;
-    let tokens_followed = tokens.follow()?;
+    // Each part is a task of its own: reading many manifests must not keep the admin port from answering.
+    let mut parts = JoinSet::new();
+    let source = manifests::watch(&args.manifests, batches)?;
+    parts.spawn(async { ("watching manifests", source.await.map_err(anyhow::Error::from)) });
+    let followed = tokens.follow()?;
+    parts.spawn(async { match followed.await {} });
+    let compiled = engine::run(waiting, Arc::clone(&hub));
+    parts.spawn(async { ("compiling", compiled.map(Ok).await) });
+    let administered = admin::serve(web, Arc::clone(&hub));
+    parts.spawn(async { ("serving the admin port", administered.await.map_err(anyhow::Error::from)) });
+    let served = async move { serve::serve(grpc, &tls, tokens, hub, stopped).await };
+    parts.spawn(async { ("serving nodes", served.await.map_err(anyhow::Error::from)) });
+
     let ended = tokio::select! {
         () = asked_to_stop => None,
-        result = source => Some(("watching manifests", result.map_err(anyhow::Error::from))),
-        result = tokens_followed => Some(("watching tokens", result.map_err(anyhow::Error::from))),
-        () = engine::run(waiting, Arc::clone(&hub)) => Some(("compiling", Ok(()))),
-        result = serve::serve(grpc, &tls, tokens.clone(), Arc::clone(&hub), stopped.clone()) =>
-            Some(("serving nodes", result.map_err(anyhow::Error::from))),
-        result = admin::serve(web, Arc::clone(&hub)) => Some(("serving the admin port", result.map_err(anyhow::Error::from))),
+        ended = parts.join_next() => ended,
     };
     // Streams end with a status of their own, so that shims come back at once instead of waiting for a time-out.
     let _ = stop.send(true);
+    if tokio::time::timeout(LAST_WORDS, stop.closed()).await.is_err() {
+        info!("not every stream was let go of in time");
+    }
     match ended {
         None => {
-            info!("stopping; rules stay in force on the nodes");
+            info!("stopped; rules stay in force on the nodes");
             Ok(())
         }
-        Some((what, result)) => {
+        Some(ended) => {
+            let (what, result) = ended.context("a part of the operator broke down")?;
             result.context(what)?;
             anyhow::bail!("{what} ended");
         }

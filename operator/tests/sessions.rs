@@ -12,12 +12,13 @@ use clap::Parser;
 use palisade_compiler::Engine;
 use palisade_compiler::model::{Event, Namespace, NetworkPolicy, Node, Object, Pod, Policy, Selector};
 use palisade_operator::args::Args;
-use palisade_operator::hub::{Hub, State};
+use palisade_operator::hub::Hub;
 use palisade_operator::manifests::Batch;
 use palisade_operator::metrics::Metrics;
 use palisade_operator::serve::serve;
 use palisade_operator::serve::tls::Material;
 use palisade_operator::serve::tokens::Tokens;
+use palisade_operator::state::State;
 use palisade_proto::v1::node_policy_client::NodePolicyClient;
 use palisade_proto::v1::{Ack, FromNode, Hello, Nack, Update, from_node, nack};
 use palisade_proto::{SCHEMA_VERSION, decode_operations};
@@ -355,6 +356,28 @@ async fn the_newer_stream_of_a_node_wins() {
 }
 
 #[tokio::test]
+async fn what_an_earlier_stream_confirmed_does_not_speak_for_a_later_one() {
+    let mut operator = Operator::start().await;
+    operator.apply(cluster());
+    let mut first = operator.connected("t-1").await;
+    let update = first.take().await;
+    first.ack(&update).await;
+    operator.settled("n-1").await;
+    drop(first);
+    operator.until("n-1", "state", "disconnected").await;
+    assert_eq!(operator.report("n-1")["acked_root"], operator.root("n-1").to_string());
+
+    // The node has lost everything, by a reboot for example.
+    let mut second = operator.connected("t-1").await;
+    let update = second.take().await;
+    assert!(update.from_root.is_empty());
+    assert_eq!(operator.report("n-1")["state"], "updating");
+    assert_eq!(operator.report("n-1")["acked_root"], serde_json::Value::Null);
+    second.ack(&update).await;
+    operator.settled("n-1").await;
+}
+
+#[tokio::test]
 async fn a_stream_without_a_known_token_is_refused_and_a_new_token_is_learned() {
     let mut operator = Operator::start().await;
     operator.apply(cluster());
@@ -404,6 +427,8 @@ async fn a_stream_that_breaks_the_contract_is_ended_with_the_reason() {
         }
         let ended = client.end().await;
         assert!(ended.code() == code && ended.message().contains(text), "{text}: {ended:?}");
+        let message = operator.report("n-2")["message"].as_str().unwrap_or_default().to_owned();
+        assert!(message.contains(text), "{text}: {message}");
     }
 }
 

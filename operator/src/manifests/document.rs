@@ -46,7 +46,7 @@ fn document(text: &str, line: usize) -> Option<Document> {
     let options = serde_saphyr::options! { strict_booleans: true };
     let objects = match serde_saphyr::from_str_with_options::<Value>(text, options) {
         Ok(Value::Null) => return None,
-        Ok(value) => Ok(flatten(value)),
+        Ok(value) => flatten(value).map_err(|what| (start, what)),
         Err(error) => {
             let at = error.location().and_then(|location| usize::try_from(location.line()).ok()).unwrap_or(1);
             // The first line says what, after its own idea of where; a drawing of the place follows it.
@@ -63,14 +63,19 @@ fn document(text: &str, line: usize) -> Option<Document> {
     Some(Document { line: start, objects })
 }
 
-/// The items of a `List`, or the object itself.
-fn flatten(value: Value) -> Vec<Value> {
-    let is_list = value.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
-    match value {
-        Value::Object(mut fields) if is_list => match fields.remove("items") {
-            Some(Value::Array(items)) => items.into_iter().flat_map(flatten).collect(),
-            _ => Vec::new(),
-        },
-        value => vec![value],
+/// The items of a `List`, or the object itself. A list without its items is no empty list: what it held would be
+/// gone.
+fn flatten(value: Value) -> Result<Vec<Value>, String> {
+    let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default();
+    // Kinds of other projects may end in the same letters.
+    let is_list = kind == "List" || (kind.ends_with("List") && value.get("items").is_some());
+    if !is_list {
+        return Ok(vec![value]);
+    }
+    match value.get("items") {
+        Some(Value::Array(items)) => {
+            items.iter().cloned().map(flatten).collect::<Result<Vec<_>, _>>().map(|all| all.concat())
+        }
+        _ => Err(format!("{kind}: `items` is not a list; write one, `[]` if it is empty")),
     }
 }

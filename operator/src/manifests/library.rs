@@ -8,7 +8,7 @@ use palisade_compiler::{Diagnostic, Severity};
 use tracing::debug;
 
 use super::document::documents;
-use super::{Batch, FileReport};
+use super::{Batch, FileReport, Finding};
 
 /// Stands for the bytes of a file that cannot be read: no document, one error.
 pub(super) const UNREADABLE: &[u8] = b"\xff\xfe unreadable";
@@ -52,6 +52,19 @@ impl Library {
     /// How many files there are.
     pub(super) fn len(&self) -> usize {
         self.files.len()
+    }
+
+    /// Whether a known file has less in it now.
+    pub(super) fn would_shrink(&self, files: &BTreeMap<String, Vec<u8>>) -> bool {
+        let is_less = |(name, file): (&String, &File)| {
+            files.get(name).is_some_and(|bytes| bytes.len() < file.bytes.len())
+        };
+        self.files.iter().any(is_less)
+    }
+
+    /// What is known of a file.
+    pub(super) fn bytes(&self, name: &str) -> Option<&[u8]> {
+        self.files.get(name).map(|file| &*file.bytes)
     }
 
     /// Takes in the directory as it is now.
@@ -98,18 +111,24 @@ impl Library {
         for object in self.in_force.keys().filter(|object| !chosen.contains_key(object)) {
             batch.events.push(Event::Delete(object.clone()));
         }
-        for (object, (_, entry)) in &chosen {
-            batch.diagnostics.extend(entry.diagnostics.iter().cloned());
-            let Some(model) = &entry.model else { continue };
+        for (object, (file, entry)) in &chosen {
             let is_good = entry.is_good();
+            let is_kept = !is_good && self.in_force.get(*object).is_some_and(|old| old.is_good);
+            batch.findings.extend(entry.diagnostics.iter().map(|diagnostic| Finding {
+                file: (*file).clone(),
+                line: entry.line,
+                diagnostic: diagnostic.clone(),
+                is_kept,
+            }));
+            let Some(model) = &entry.model else { continue };
             match self.in_force.get(*object) {
                 // The last good content beats content that breaks the schema.
-                Some(old) if old.is_good && !is_good => {}
+                Some(_) if is_kept => {}
                 Some(old) if old.model == *model && old.is_good == is_good => {}
                 _ => batch.events.push(Event::Apply(model.clone())),
             }
         }
-        batch.diagnostics.sort_unstable();
+        batch.findings.sort_unstable();
         let kept: BTreeSet<ObjectRef> = chosen.keys().map(|object| (*object).clone()).collect();
         let goods: Vec<(ObjectRef, InForce)> = batch
             .events

@@ -6,7 +6,8 @@ mod library;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,10 +15,9 @@ use notify::{RecursiveMode, Watcher};
 use palisade_compiler::Diagnostic;
 use palisade_compiler::model::Event;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::changes::is_change;
+use crate::changes::Changes;
 use library::Library;
 
 /// How long the source waits for more of the same after a change: an editor's rename and its neighbours, or the
@@ -30,6 +30,9 @@ const LONGEST_QUIET: Duration = Duration::from_millis(50);
 /// How often the directory is read without being told: events can be lost on network file systems.
 const RESCAN: Duration = Duration::from_mins(1);
 
+/// Bytes by name.
+type Files = BTreeMap<String, Vec<u8>>;
+
 /// What a source has to say at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
@@ -38,7 +41,7 @@ pub struct Batch {
     /// Files that changed; `None`: gone.
     pub files: BTreeMap<String, Option<FileReport>>,
     /// Every finding about every object in the source, sorted.
-    pub diagnostics: Vec<Diagnostic>,
+    pub findings: Vec<Finding>,
 }
 
 impl Batch {
@@ -46,7 +49,27 @@ impl Batch {
     pub fn append(&mut self, later: Self) {
         self.events.extend(later.events);
         self.files.extend(later.files);
-        self.diagnostics = later.diagnostics;
+        self.findings = later.findings;
+    }
+}
+
+/// A finding about an object, and where the object is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    /// Its file.
+    pub file: String,
+    /// Line, from 1, that its document starts at.
+    pub line: usize,
+    /// What was found.
+    pub diagnostic: Diagnostic,
+    /// Whether its last good content is in force instead.
+    pub is_kept: bool,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.file, self.line, self.diagnostic)?;
+        f.write_str(if self.is_kept { " (its last good content stays in force)" } else { "" })
     }
 }
 
@@ -92,50 +115,44 @@ pub enum SourceError {
 /// # Errors
 /// The directory cannot be read or watched; later: the receiver is gone.
 pub fn watch(
-    directory: PathBuf,
+    directory: &Path,
     batches: mpsc::Sender<Batch>,
-) -> Result<impl Future<Output = Result<(), SourceError>>, SourceError> {
-    let (wake, woken) = mpsc::unbounded_channel();
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // The receiver goes only when the source ends.
-        let _ = match event {
-            Ok(event) if is_change(&event) => wake.send(event.paths),
-            Ok(_) => return,
-            Err(_) => wake.send(Vec::new()),
-        };
-    })
-    .map_err(|source| SourceError::Watch { path: directory.clone(), source })?;
-    std::fs::read_dir(&directory)
-        .map_err(|source| SourceError::Directory { path: directory.clone(), source })?;
-    watcher
-        .watch(&directory, RecursiveMode::Recursive)
-        .map_err(|source| SourceError::Watch { path: directory.clone(), source })?;
-    Ok(follow(directory, watcher, woken, batches))
+) -> Result<impl Future<Output = Result<(), SourceError>> + use<>, SourceError> {
+    let path = || directory.to_path_buf();
+    let failed = |source| SourceError::Watch { path: path(), source };
+    std::fs::read_dir(directory).map_err(|source| SourceError::Directory { path: path(), source })?;
+    let changes = Changes::default();
+    let told = changes.clone();
+    let mut watcher = notify::recommended_watcher(move |event| told.tell(event)).map_err(failed)?;
+    // The watcher tells absolute paths.
+    let absolute = std::path::absolute(directory).map_err(|error| failed(notify::Error::io(error)))?;
+    watcher.watch(&absolute, RecursiveMode::Recursive).map_err(failed)?;
+    Ok(follow(absolute, watcher, changes, batches))
 }
 
 async fn follow(
     directory: PathBuf,
     watcher: impl Watcher,
-    mut woken: mpsc::UnboundedReceiver<Vec<PathBuf>>,
+    changes: Changes,
     batches: mpsc::Sender<Batch>,
 ) -> Result<(), SourceError> {
     // Held for its lifetime: dropped, it stops watching.
     let _watcher = watcher;
     let mut library = Library::default();
+    let mut told = BTreeSet::new();
     let mut first = true;
     loop {
-        let files = read(&directory)?;
+        let files = match steady(&directory, &changes, &library).await? {
+            Steady { half: Some(name), .. } if first => {
+                // To leave its policies out would open what they close.
+                info!(file = %name, "waiting for a manifest that is being written");
+                changes.within(RESCAN).await;
+                continue;
+            }
+            Steady { files, .. } => files,
+        };
         let batch = library.replace(files);
-        for (name, report) in &batch.files {
-            for error in report.iter().flat_map(|report| &report.errors) {
-                warn!(file = %name, "{error}");
-            }
-        }
-        if first || !batch.events.is_empty() {
-            for finding in &batch.diagnostics {
-                warn!("{finding}");
-            }
-        }
+        tell(&batch, &mut told);
         if first {
             info!(files = library.len(), objects = batch.events.len(), "read the manifests");
         }
@@ -143,27 +160,71 @@ async fn follow(
             batches.send(batch).await.map_err(|_| SourceError::Closed)?;
         }
         first = false;
-        let _ = tokio::time::timeout(RESCAN, woken.recv()).await;
-        settle(&mut woken).await;
+        changes.within(RESCAN).await;
+        changes.settle(QUIET, LONGEST_QUIET).await;
     }
 }
 
-/// Waits until changes have stopped coming for a moment.
-async fn settle(woken: &mut mpsc::UnboundedReceiver<Vec<PathBuf>>) {
-    let limit = Instant::now() + LONGEST_QUIET;
-    loop {
-        let quiet = (Instant::now() + QUIET).min(limit);
-        if tokio::time::timeout_at(quiet, woken.recv()).await.is_err() || Instant::now() >= limit {
-            return;
+/// A directory without what is half written.
+struct Steady {
+    /// A file that is being written is as it was, or is left out if it is new.
+    files: Files,
+    /// One that is left out.
+    half: Option<String>,
+}
+
+async fn steady(directory: &Path, changes: &Changes, library: &Library) -> Result<Steady, SourceError> {
+    changes.begin_reading();
+    let mut files = read(directory)?;
+    if library.would_shrink(&files) {
+        // A writer may have begun by truncating its file, and the word of it is on the way.
+        changes.settle(QUIET, QUIET).await;
+        changes.begin_reading();
+        files = read(directory)?;
+    }
+    let mut half = None;
+    for path in changes.end_reading() {
+        let Ok(name) = path.strip_prefix(directory) else { continue };
+        let name = name.to_string_lossy().into_owned();
+        if let Some(known) = library.bytes(&name) {
+            files.insert(name, known.to_vec());
+        } else if files.remove(&name).is_some() {
+            half = Some(name);
         }
+    }
+    Ok(Steady { files, half })
+}
+
+/// Logs what is new of what is wrong.
+fn tell(batch: &Batch, told: &mut BTreeSet<(Diagnostic, bool)>) {
+    for (name, report) in &batch.files {
+        for error in report.iter().flat_map(|report| &report.errors) {
+            warn!(file = %name, "{error}");
+        }
+    }
+    if batch.files.is_empty() {
+        return;
+    }
+    let known = std::mem::take(told);
+    for finding in &batch.findings {
+        let key = (finding.diagnostic.clone(), finding.is_kept);
+        if !known.contains(&key) {
+            warn!("{finding}");
+        }
+        told.insert(key);
     }
 }
 
 /// Every manifest below the directory, by its path from there.
-fn read(directory: &Path) -> Result<BTreeMap<String, Vec<u8>>, SourceError> {
+fn read(directory: &Path) -> Result<Files, SourceError> {
     let mut files = BTreeMap::new();
     let mut waiting = vec![directory.to_path_buf()];
+    let mut visited = BTreeSet::new();
     while let Some(folder) = waiting.pop() {
+        // A link may lead back up.
+        if !visited.insert(folder.canonicalize().unwrap_or_else(|_| folder.clone())) {
+            continue;
+        }
         let entries = match std::fs::read_dir(&folder) {
             Ok(entries) => entries,
             Err(source) if folder == directory => {

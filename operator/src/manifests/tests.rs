@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
+use std::io::Write;
 
+use notify::event::{AccessKind, AccessMode, DataChange, EventKind, ModifyKind};
 use palisade_compiler::model::{Event, Kind, Object, ObjectRef};
 
 use super::document::documents;
@@ -128,18 +130,24 @@ fn a_broken_document_leaves_its_objects_and_its_neighbours_in_force() {
 fn content_that_breaks_the_schema_yields_to_the_last_good_and_fails_closed_without_one() {
     let mut library = Library::default();
     let batch = library.replace(files(&[("p.yaml", &policy("p", "Allow"))]));
-    assert_eq!((steps(&batch), batch.diagnostics.len()), (vec!["+p".to_owned()], 0));
+    assert_eq!((steps(&batch), batch.findings.len()), (vec!["+p".to_owned()], 0));
 
     let batch = library.replace(files(&[("p.yaml", &policy("p", "Log"))]));
     assert!(batch.events.is_empty(), "{batch:?}");
-    assert!(batch.diagnostics.iter().any(|finding| finding.field == "spec.ingress[0].action"), "{batch:?}");
+    assert!(
+        batch
+            .findings
+            .iter()
+            .any(|finding| finding.is_kept && finding.diagnostic.field == "spec.ingress[0].action"),
+        "{batch:?}"
+    );
 
     // Without a good content before it, the rule denies.
     let batch = library.replace(files(&[("q.yaml", &policy("q", "Log"))]));
     assert_eq!(steps(&batch), ["-p", "+q"]);
     let batch = library.replace(files(&[("q.yaml", &policy("q", "Deny"))]));
     assert_eq!(steps(&batch), ["+q"]);
-    assert!(batch.diagnostics.is_empty());
+    assert!(batch.findings.is_empty());
 }
 
 #[test]
@@ -187,7 +195,7 @@ async fn a_directory_is_read_and_then_watched() {
     std::fs::write(path(".hidden.yaml"), namespace("h", "x")).unwrap();
     std::fs::write(path("notes.txt"), "not a manifest").unwrap();
     let (send, mut batches) = mpsc::channel(8);
-    let source = tokio::spawn(watch(directory.path().to_path_buf(), send).unwrap());
+    let source = tokio::spawn(watch(directory.path(), send).unwrap());
 
     assert_eq!(steps(&next(&mut batches).await), ["+a=x"]);
     std::fs::write(path("a.yaml"), namespace("a", "y")).unwrap();
@@ -216,10 +224,115 @@ async fn a_directory_is_read_and_then_watched() {
     assert!(matches!(ended, Err(SourceError::Closed)));
 }
 
+#[tokio::test]
+async fn a_file_that_is_being_written_is_not_read_because_its_neighbour_changed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    std::fs::write(path("a.yaml"), namespace("a", "x")).unwrap();
+    let (send, mut batches) = mpsc::channel(8);
+    let source = tokio::spawn(watch(directory.path(), send).unwrap());
+    assert_eq!(steps(&next(&mut batches).await), ["+a=x"]);
+
+    // Truncated and still open, as while `kubectl get ... > a.yaml` waits; and a new one, half written.
+    let mut known = std::fs::File::create(path("a.yaml")).unwrap();
+    let mut new = std::fs::File::create(path("c.yaml")).unwrap();
+    new.write_all(b"kind: Name").unwrap();
+    std::fs::write(path("b.yaml"), namespace("b", "x")).unwrap();
+    let batch = next(&mut batches).await;
+    assert_eq!((steps(&batch), batch.files.len()), (vec!["+b=x".to_owned()], 1), "{batch:?}");
+
+    known.write_all(namespace("a", "y").as_bytes()).unwrap();
+    drop(known);
+    assert_eq!(steps(&next(&mut batches).await), ["+a=y"]);
+    drop(new);
+    assert_eq!(errors(&next(&mut batches).await, "c.yaml").len(), 1);
+    source.abort();
+}
+
+fn event(kind: EventKind, path: PathBuf) -> notify::Event {
+    notify::Event::new(kind).add_path(path)
+}
+
+#[tokio::test]
+async fn a_manifest_that_is_half_written_at_the_start_is_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    std::fs::write(path("a.yaml"), namespace("a", "x")).unwrap();
+    std::fs::write(path("b.yaml"), "").unwrap();
+    std::fs::write(path("log.txt"), "").unwrap();
+    let changes = Changes::default();
+    let written = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+    changes.tell(Ok(event(written, path("b.yaml"))));
+    changes.tell(Ok(event(written, path("log.txt"))));
+    let (send, mut batches) = mpsc::channel(8);
+    let mut source =
+        Box::pin(follow(directory.path().to_path_buf(), notify::NullWatcher, changes.clone(), send));
+    assert!(futures::poll!(&mut source).is_pending());
+    assert!(batches.try_recv().is_err());
+
+    std::fs::write(path("b.yaml"), namespace("b", "x")).unwrap();
+    changes.tell(Ok(event(EventKind::Access(AccessKind::Close(AccessMode::Write)), path("b.yaml"))));
+    let batch = tokio::select! {
+        batch = next(&mut batches) => batch,
+        ended = source => panic!("{ended:?}"),
+    };
+    assert_eq!(steps(&batch), ["+a=x", "+b=x"]);
+}
+
+#[tokio::test]
+async fn links_are_manifests_and_may_go_in_circles() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    std::fs::create_dir(path("sub")).unwrap();
+    std::os::unix::fs::symlink(directory.path(), path("sub/up")).unwrap();
+    std::fs::write(path("text"), namespace("a", "x")).unwrap();
+    let (send, mut batches) = mpsc::channel(8);
+    let source = tokio::spawn(watch(directory.path(), send).unwrap());
+    assert!(next(&mut batches).await.files.is_empty());
+    std::os::unix::fs::symlink(path("text"), path("a.yaml")).unwrap();
+    let batch = next(&mut batches).await;
+    assert_eq!((steps(&batch), batch.files.len()), (vec!["+a=x".to_owned()], 1), "{batch:?}");
+    source.abort();
+}
+
+#[test]
+fn a_list_that_has_lost_its_items_is_not_empty() {
+    let mut library = Library::default();
+    let list = |items: &str| format!("apiVersion: v1\nkind: List\nitems:{items}\n");
+    let item = " [{apiVersion: v1, kind: Namespace, metadata: {name: a, labels: {env: x}}}]";
+    assert_eq!(steps(&library.replace(files(&[("l.yaml", &list(item))]))), ["+a=x"]);
+    for broken in ["", " 5", " {}"] {
+        let batch = library.replace(files(&[("l.yaml", &list(broken))]));
+        assert!(batch.events.is_empty(), "{batch:?}");
+        let [error] = &errors(&batch, "l.yaml")[..] else { panic!("{batch:?}") };
+        assert!(error.starts_with("l.yaml:1: List: `items` is not a list"), "{error}");
+    }
+    assert_eq!(steps(&library.replace(files(&[("l.yaml", &list(" []"))]))), ["-a"]);
+    // A kind of another project that happens to be called so.
+    let batch = library.replace(files(&[("l.yaml", "{apiVersion: x.io/v1, kind: AllowList, spec: {}}")]));
+    assert!(errors(&batch, "l.yaml").is_empty());
+}
+
+#[test]
+fn findings_say_where_they_are_and_what_is_in_force_instead() {
+    let mut library = Library::default();
+    let two = |action: &str| format!("{}---\n{}", namespace("a", "x"), policy("p", action));
+    let batch = library.replace(files(&[("p.yaml", &two("Log"))]));
+    let texts: Vec<_> = batch.findings.iter().map(ToString::to_string).collect();
+    let field = "p.yaml:7: AdminNetworkPolicy/p: spec.ingress[0].action: error: ";
+    assert!(texts.iter().any(|text| text.starts_with(field)), "{texts:?}");
+    assert!(texts.iter().all(|text| !text.contains("last good")), "{texts:?}");
+    library.replace(files(&[("p.yaml", &two("Deny"))]));
+    let batch = library.replace(files(&[("p.yaml", &two("Log"))]));
+    let texts: Vec<_> = batch.findings.iter().map(ToString::to_string).collect();
+    assert!(texts.iter().all(|text| text.ends_with(" (its last good content stays in force)")), "{texts:?}");
+    assert!(!texts.is_empty());
+}
+
 #[test]
 fn a_missing_directory_is_said_at_once() {
     let (send, _batches) = mpsc::channel(1);
-    let error = watch("/nonexistent/manifests".into(), send).map(|_| ()).expect_err("refused");
+    let error = watch(Path::new("/nonexistent/manifests"), send).map(|_| ()).expect_err("refused");
     assert_eq!(
         error.to_string(),
         "cannot read the manifest directory /nonexistent/manifests: give an existing one with --manifests"

@@ -33,6 +33,7 @@ pub async fn run(
         Ok(hello) => hello,
         Err(status) => {
             warn!(reason = status.message(), "refused a stream");
+            hub.turned_away(&node, status.message());
             let _ = outgoing.send(Err(status)).await;
             return;
         }
@@ -248,7 +249,7 @@ impl Session<'_> {
         // The first refusal is answered with a snapshot at once, later ones after a pause.
         let is_parked = self.refusals > 1;
         if is_parked {
-            let pause = BACK_OFF.0.saturating_mul(1 << (self.refusals - 2).min(16)).min(BACK_OFF.1);
+            let pause = pause(self.node, self.refusals - 2);
             self.retry_at = Some(Instant::now() + pause);
             warn!(pause_seconds = pause.as_secs(), "the node {message}; what it held stays in force there");
         } else {
@@ -259,9 +260,34 @@ impl Session<'_> {
     }
 }
 
+/// How long a node is left alone after so many pauses: twice as long each time, and less by up to a quarter that
+/// depends on its name, so that nodes that refused together do not come back together.
+fn pause(node: &str, pauses: u32) -> Duration {
+    let full = BACK_OFF.0.saturating_mul(1 << pauses.min(16)).min(BACK_OFF.1);
+    let hash = blake3::hash(format!("{node} {pauses}").as_bytes());
+    full.saturating_sub(full / 4 * u32::from(hash.as_bytes()[0]) / 255)
+}
+
 async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_minute_and_differ_between_nodes() {
+        for pauses in 0..40 {
+            let full = Duration::from_secs(1 << pauses.min(6)).min(Duration::from_mins(1));
+            let all: BTreeSet<_> = (0..20).map(|node| pause(&format!("node-{node}"), pauses)).collect();
+            assert!(all.len() > 10, "{all:?}");
+            assert!(all.iter().all(|&pause| full * 3 / 4 <= pause && pause <= full), "{pauses}: {all:?}");
+        }
     }
 }

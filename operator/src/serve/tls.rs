@@ -46,6 +46,12 @@ impl Material {
         if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
             return Ok(Self { certificate: read(certificate)?, key: read(key)? });
         }
+        let [certificate, key, ca_key] = ["tls.crt", "tls.key", "ca.key"].map(|name| args.tls_dir.join(name));
+        if certificate.exists() && key.exists() && !ca_key.exists() {
+            // Another authority's, as cert-manager puts it there. An own one would overwrite it.
+            info!(certificate = %certificate.display(), "using the given serving certificate");
+            return Ok(Self { certificate: read(&certificate)?, key: read(&key)? });
+        }
         issue(&args.tls_dir, &args.tls_san)
             .with_context(|| format!("preparing the certificates in {}", args.tls_dir.display()))
     }

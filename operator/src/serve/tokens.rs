@@ -1,14 +1,18 @@
 //! Which bearer token is which node's: a file of `token,node` lines, read again when it changes.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use notify::{RecursiveMode, Watcher};
-use tokio::sync::mpsc;
 use tracing::{error, info};
 
-use crate::changes::is_change;
+use crate::changes::Changes;
+
+/// How often the file is read without being told: events can be lost on network file systems.
+const RESCAN: Duration = Duration::from_mins(1);
 
 /// Tokens by their hash: comparing hashes tells nothing about how much of a guess was right.
 type Known = HashMap<blake3::Hash, String>;
@@ -74,36 +78,43 @@ impl Tokens {
     ///
     /// # Errors
     /// The file cannot be watched.
-    pub fn follow(&self) -> Result<impl Future<Output = Result<(), TokensError>> + use<>, TokensError> {
-        let (wake, mut woken) = mpsc::unbounded_channel();
+    pub fn follow(&self) -> Result<impl Future<Output = Infallible> + use<>, TokensError> {
         let failed = |source| TokensError::Watch { path: self.path.to_path_buf(), source };
-        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            if event.is_ok_and(|event| is_change(&event)) {
-                // The receiver goes only with the operator.
-                let _ = wake.send(());
-            }
-        })
-        .map_err(failed)?;
+        // The watcher tells absolute paths.
+        let path = std::path::absolute(&*self.path).map_err(|error| failed(notify::Error::io(error)))?;
+        let changes = Changes::default();
+        let told = changes.clone();
+        let mut watcher = notify::recommended_watcher(move |event| told.tell(event)).map_err(failed)?;
         // The directory: a file that is replaced by renaming is another file. Kubernetes replaces a link in it.
-        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        watcher.watch(directory.unwrap_or(Path::new(".")), RecursiveMode::NonRecursive).map_err(failed)?;
+        let directory = path.parent().unwrap_or(Path::new("/"));
+        watcher.watch(directory, RecursiveMode::NonRecursive).map_err(failed)?;
         let tokens = self.clone();
         Ok(async move {
             let _watcher = watcher;
-            while woken.recv().await.is_some() {
-                match read(&tokens.path) {
-                    Ok(known) => {
-                        let mut held = tokens.known.write().unwrap_or_else(PoisonError::into_inner);
-                        if *held != known {
-                            info!(tokens = known.len(), "read the token file again");
-                            *held = known;
-                        }
-                    }
-                    Err(error) => error!("{:#}; the tokens in force stay", anyhow::Error::from(error)),
+            loop {
+                // At first without being told: it may have changed between loading and watching.
+                changes.begin_reading();
+                let known = read(&path);
+                // Truncated to be written again, it would take every token away.
+                if !changes.end_reading().contains(&path) {
+                    tokens.take(known);
+                }
+                changes.within(RESCAN).await;
+            }
+        })
+    }
+
+    fn take(&self, known: Result<Known, TokensError>) {
+        match known {
+            Ok(known) => {
+                let mut held = self.known.write().unwrap_or_else(PoisonError::into_inner);
+                if *held != known {
+                    info!(tokens = known.len(), "read the token file again");
+                    *held = known;
                 }
             }
-            Ok(())
-        })
+            Err(error) => error!("{:#}; the tokens in force stay", anyhow::Error::from(error)),
+        }
     }
 }
 

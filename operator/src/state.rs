@@ -1,0 +1,53 @@
+//! What the admin server shows: the state of everything at one moment, as JSON. Plain data.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+/// Where a node stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NodeState {
+    /// No shim has connected since the operator started.
+    NeverConnected,
+    /// Its shim was connected and is not now; what it confirmed last is still in force there.
+    Disconnected,
+    /// Its shim is connected and has yet to confirm the present view.
+    Updating,
+    /// Its shim is connected and has confirmed the present view.
+    InSync,
+    /// Its shim refused twice in a row; see the message.
+    Parked,
+}
+
+/// What the admin server shows.
+#[derive(Clone, Debug, Serialize)]
+pub struct State {
+    pub(crate) epoch: u64,
+    pub(crate) term: u64,
+    pub(crate) ready: bool,
+    pub(crate) files: BTreeMap<String, FileState>,
+    pub(crate) objects: BTreeMap<&'static str, usize>,
+    pub(crate) diagnostics: Vec<String>,
+    pub(crate) nodes: BTreeMap<String, NodeReport>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct FileState {
+    pub(crate) digest: String,
+    pub(crate) epoch: u64,
+    pub(crate) documents: usize,
+    pub(crate) errors: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct NodeReport {
+    pub(crate) root: Option<String>,
+    pub(crate) acked_root: Option<String>,
+    pub(crate) acked_epoch: Option<u64>,
+    pub(crate) connected: bool,
+    pub(crate) state: NodeState,
+    pub(crate) message: String,
+    pub(crate) version: String,
+    pub(crate) capabilities: Vec<String>,
+}
