@@ -6,91 +6,14 @@
 #[path = "../../operator/compiler/tests/generate/mod.rs"]
 mod generate;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+mod system;
 
-use palisade_compiler::Engine;
-use palisade_compiler::model::{Cluster, Event};
 use palisade_compiler::oracle::{self, Flow};
+use palisade_ruleset::judge;
 use palisade_ruleset::kernel::TracePacket;
-use palisade_ruleset::{End, FakeKernel, Numbers, Planner, judge};
-use palisade_view::{NodeView, Packet};
+use palisade_view::Packet;
 use proptest::prelude::*;
-
-/// A node as its shim keeps it.
-struct Node {
-    planner: Planner,
-    kernel: FakeKernel,
-}
-
-impl Node {
-    fn new() -> Self {
-        let mut node = Self { planner: Planner::new(Numbers::default()), kernel: FakeKernel::new() };
-        let load = node.planner.load(&NodeView::default()).expect("an empty view can be planned");
-        node.kernel.apply(&load).expect("the kernel takes the skeleton");
-        node.planner.commit();
-        node
-    }
-
-    fn update(&mut self, view: &NodeView) {
-        let transaction = self.planner.update(view).expect("a view can be planned");
-        self.kernel.apply(&transaction).expect("the kernel takes what is planned");
-        self.planner.commit();
-    }
-}
-
-/// An engine with a simulated kernel for every node, led by the engine's changes alone.
-#[derive(Default)]
-struct System {
-    engine: Engine,
-    nodes: BTreeMap<String, Node>,
-}
-
-impl System {
-    fn apply(&mut self, events: impl IntoIterator<Item = Event>) {
-        let changes = self.engine.apply(events);
-        for node in &changes.removed {
-            self.nodes.remove(node);
-        }
-        for (name, change) in &changes.nodes {
-            self.nodes.entry(name.clone()).or_insert_with(Node::new).update(&change.view);
-        }
-    }
-
-    fn cluster(&self) -> &Cluster {
-        self.engine.cluster()
-    }
-
-    /// The nodes whose pods own the address.
-    fn homes(&self, address: IpAddr) -> BTreeSet<&str> {
-        let cluster = self.cluster();
-        let claims =
-            cluster.pods.values().filter(|pod| pod.is_networked() && pod.addresses.contains(&address));
-        let (backed, others): (Vec<_>, Vec<_>) = claims.partition(|pod| {
-            let node = pod.node.as_ref().and_then(|node| cluster.nodes.get(node));
-            node.is_some_and(|node| node.pod_cidrs.iter().any(|range| range.contains(&address)))
-        });
-        let owners = if backed.is_empty() { others } else { backed };
-        owners.into_iter().filter_map(|pod| pod.node.as_deref()).collect()
-    }
-
-    fn stack(&self, address: IpAddr) -> Option<&str> {
-        let node = self.cluster().nodes.values().find(|node| node.addresses.contains(&address))?;
-        Some(&node.name)
-    }
-
-    /// Where a packet that the address sends or receives is judged; `None` where that cannot be told: an address
-    /// contested between nodes, or one that is a pod's and a node's.
-    fn end(&self, address: IpAddr) -> Option<End<'_>> {
-        let homes = self.homes(address);
-        match (homes.len(), self.stack(address)) {
-            (0, None) => Some(End::World),
-            (0, Some(node)) => Some(End::Node(&self.nodes[node].kernel)),
-            (1, None) => homes.first().map(|node| End::Pod(&self.nodes[*node].kernel)),
-            _ => None,
-        }
-    }
-}
+use system::System;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]

@@ -10,8 +10,9 @@ pub(crate) fn directory() -> Option<PathBuf> {
     if let Some(given) = std::env::var_os("PALISADE_SHARED") {
         return Some(PathBuf::from(given).join("data"));
     }
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-    beside.is_dir().then_some(beside)
+    // Above the crate, at whatever depth it lies in the workspace.
+    let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    above.map(|directory| directory.join("shared/data")).find(|data| data.is_dir())
 }
 
 /// A JSON file of the reference data.
