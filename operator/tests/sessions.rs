@@ -465,6 +465,41 @@ async fn garbage_and_silence_on_the_port_harm_nobody() {
 }
 
 #[tokio::test]
+async fn who_shows_no_token_does_not_stay() {
+    let mut operator = Operator::start().await;
+    operator.apply(cluster());
+    let mut client = operator.connected("t-1").await;
+    let update = client.take().await;
+    client.ack(&update).await;
+    operator.settled("n-1").await;
+
+    // Speaks TLS and HTTP/2 and no further.
+    let pem = rustls_pki_types::pem::PemObject::from_pem_slice(operator.ca.as_bytes()).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(pem).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![b"h2".to_vec()];
+    let tcp = TcpStream::connect(operator.at).await.unwrap();
+    let name = rustls_pki_types::ServerName::try_from("localhost").unwrap();
+    let mut stranger = tokio_rustls::TlsConnector::from(Arc::new(tls)).connect(name, tcp).await.unwrap();
+    stranger.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let mut said = Vec::new();
+    let hung_up = tokio::time::timeout(LIMIT, stranger.read_to_end(&mut said)).await;
+    assert!(hung_up.is_ok(), "it may stay");
+
+    // By now a shim's own time would be over too, had it not shown its token.
+    operator.apply([deny_ingress("api")]);
+    let delta = client.take().await;
+    client.ack(&delta).await;
+    operator.settled("n-1").await;
+}
+
+#[tokio::test]
 async fn an_operator_that_stops_says_so() {
     let mut operator = Operator::start().await;
     operator.apply(cluster());

@@ -8,6 +8,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,6 +33,9 @@ const RESCAN: Duration = Duration::from_mins(1);
 
 /// Bytes by name.
 type Files = BTreeMap<String, Vec<u8>>;
+
+/// How long the source waits after the directory could not be read.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// What a source has to say at one moment.
 #[derive(Clone, Debug, Default)]
@@ -123,33 +127,66 @@ pub fn watch(
     std::fs::read_dir(directory).map_err(|source| SourceError::Directory { path: path(), source })?;
     let changes = Changes::default();
     let told = changes.clone();
-    let mut watcher = notify::recommended_watcher(move |event| told.tell(event)).map_err(failed)?;
+    let watcher = notify::recommended_watcher(move |event| told.tell(event)).map_err(failed)?;
     // The watcher tells absolute paths.
     let absolute = std::path::absolute(directory).map_err(|error| failed(notify::Error::io(error)))?;
-    watcher.watch(&absolute, RecursiveMode::Recursive).map_err(failed)?;
-    Ok(follow(absolute, watcher, changes, batches))
+    let mut watch = Watch { watcher, directory: absolute, inode: None };
+    watch.renew().map_err(failed)?;
+    Ok(follow(watch, changes, batches))
+}
+
+/// What the kernel watches for us. It watches a directory, whatever its name comes to be; we mean the name.
+struct Watch<W> {
+    watcher: W,
+    directory: PathBuf,
+    /// Device and inode of the directory that is watched.
+    inode: Option<(u64, u64)>,
+}
+
+impl<W: Watcher> Watch<W> {
+    /// Watches what the name leads to now. Does nothing if that is watched already.
+    fn renew(&mut self) -> notify::Result<()> {
+        let found = std::fs::metadata(&self.directory).map_err(notify::Error::io)?;
+        let found = Some((found.dev(), found.ino()));
+        if self.inode != found {
+            // The kernel may have forgotten it by itself.
+            let _ = self.watcher.unwatch(&self.directory);
+            self.watcher.watch(&self.directory, RecursiveMode::Recursive)?;
+            self.inode = found;
+        }
+        Ok(())
+    }
 }
 
 async fn follow(
-    directory: PathBuf,
-    watcher: impl Watcher,
+    mut watch: Watch<impl Watcher>,
     changes: Changes,
     batches: mpsc::Sender<Batch>,
 ) -> Result<(), SourceError> {
-    // Held for its lifetime: dropped, it stops watching.
-    let _watcher = watcher;
     let mut library = Library::default();
     let mut told = BTreeSet::new();
     let mut first = true;
     loop {
-        let files = match steady(&directory, &changes, &library).await? {
-            Steady { half: Some(name), .. } if first => {
+        let watched =
+            watch.renew().map_err(|source| SourceError::Watch { path: watch.directory.clone(), source });
+        let files = match steady(&watch.directory, &changes, &library)
+            .await
+            .and_then(|files| watched.map(|()| files))
+        {
+            Err(error) if first => return Err(error),
+            Err(error) => {
+                // A directory that is gone, or cannot be opened for the moment, says nothing of its objects.
+                warn!("{:#}; what is in force stays", anyhow::Error::from(error));
+                changes.within(RETRY).await;
+                continue;
+            }
+            Ok(Steady { half: Some(name), .. }) if first => {
                 // To leave its policies out would open what they close.
                 info!(file = %name, "waiting for a manifest that is being written");
                 changes.within(RESCAN).await;
                 continue;
             }
-            Steady { files, .. } => files,
+            Ok(Steady { files, .. }) => files,
         };
         let batch = library.replace(files);
         tell(&batch, &mut told);

@@ -265,8 +265,9 @@ async fn a_manifest_that_is_half_written_at_the_start_is_waited_for() {
     changes.tell(Ok(event(written, path("b.yaml"))));
     changes.tell(Ok(event(written, path("log.txt"))));
     let (send, mut batches) = mpsc::channel(8);
-    let mut source =
-        Box::pin(follow(directory.path().to_path_buf(), notify::NullWatcher, changes.clone(), send));
+    let unwatched =
+        Watch { watcher: notify::NullWatcher, directory: directory.path().to_path_buf(), inode: None };
+    let mut source = Box::pin(follow(unwatched, changes.clone(), send));
     assert!(futures::poll!(&mut source).is_pending());
     assert!(batches.try_recv().is_err());
 
@@ -292,6 +293,35 @@ async fn links_are_manifests_and_may_go_in_circles() {
     std::os::unix::fs::symlink(path("text"), path("a.yaml")).unwrap();
     let batch = next(&mut batches).await;
     assert_eq!((steps(&batch), batch.files.len()), (vec!["+a=x".to_owned()], 1), "{batch:?}");
+    source.abort();
+}
+
+#[tokio::test]
+async fn a_directory_that_is_gone_says_nothing_of_its_objects() {
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name);
+    std::fs::create_dir(path("m")).unwrap();
+    std::fs::write(path("m/a.yaml"), namespace("a", "x")).unwrap();
+    let (send, mut batches) = mpsc::channel(8);
+    let source = tokio::spawn(watch(&path("m"), send).unwrap());
+    assert_eq!(steps(&next(&mut batches).await), ["+a=x"]);
+
+    std::fs::rename(path("m"), path("old")).unwrap();
+    std::fs::create_dir(path("new")).unwrap();
+    std::fs::write(path("new/b.yaml"), namespace("b", "x")).unwrap();
+    // Longer than a change takes to be noticed: that the directory is gone is seen and is no news.
+    assert!(tokio::time::timeout(LONGEST_QUIET * 4, batches.recv()).await.is_err());
+    std::fs::rename(path("new"), path("m")).unwrap();
+    assert_eq!(steps(&next(&mut batches).await), ["-a", "+b=x"]);
+    // The new one is watched too.
+    std::fs::write(path("m/b.yaml"), namespace("b", "y")).unwrap();
+    assert_eq!(steps(&next(&mut batches).await), ["+b=y"]);
+    // So is one that takes its place with nothing in between.
+    std::fs::create_dir(path("newer")).unwrap();
+    std::fs::write(path("newer/c.yaml"), namespace("c", "x")).unwrap();
+    std::fs::rename(path("m"), path("older")).unwrap();
+    std::fs::rename(path("newer"), path("m")).unwrap();
+    assert_eq!(steps(&next(&mut batches).await), ["-b", "+c=x"]);
     source.abort();
 }
 

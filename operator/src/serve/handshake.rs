@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -15,6 +15,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::warn;
 
+use super::guest::{Guest, places};
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 
@@ -32,13 +33,16 @@ pub(super) fn accept(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
     hub: Arc<Hub>,
-) -> ReceiverStream<io::Result<TlsStream<TcpStream>>> {
+) -> ReceiverStream<io::Result<TlsStream<Guest>>> {
     let (ready, accepted) = mpsc::channel(AT_ONCE);
     let acceptor = TlsAcceptor::from(tls);
-    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let under_way = Arc::new(Semaphore::new(AT_ONCE));
+    let places = places();
     tokio::spawn(async move {
-        // The semaphore is never closed.
-        while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+        // The semaphores are never closed.
+        while let Ok(turn) = Arc::clone(&under_way).acquire_owned().await
+            && let Ok(place) = Arc::clone(&places).acquire_owned().await
+        {
             let (stream, peer) = tokio::select! {
                 () = ready.closed() => return,
                 accepted = listener.accept() => match accepted {
@@ -52,9 +56,9 @@ pub(super) fn accept(
             };
             let (acceptor, ready, hub) = (acceptor.clone(), ready.clone(), hub.clone());
             tokio::spawn(async move {
-                let _place = place;
+                let _turn = turn;
                 let _ = stream.set_nodelay(true);
-                match timeout(LIMIT, acceptor.accept(stream)).await {
+                match timeout(LIMIT, acceptor.accept(Guest::new(stream, peer, place))).await {
                     // Nobody takes it any more when the operator stops.
                     Ok(Ok(stream)) => drop(ready.send(Ok(stream)).await),
                     Ok(Err(error)) => failed(hub.metrics(), peer, &error.to_string()),

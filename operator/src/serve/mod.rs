@@ -1,5 +1,6 @@
 //! The gRPC server that shims connect to. Owns the port, the limits and who may speak; a [`session`] does the rest.
 
+mod guest;
 mod handshake;
 pub mod session;
 pub mod tls;
@@ -16,9 +17,11 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
+use tonic::transport::server::TlsConnectInfo;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{Instrument, info_span, warn};
 
+use self::guest::Pass;
 use self::tls::Material;
 use self::tokens::Tokens;
 use crate::hub::Hub;
@@ -81,20 +84,24 @@ struct Service {
 
 impl Service {
     /// The node a request comes from: what its token says, whatever its messages claim.
-    fn node(&self, request: &Request<Streaming<FromNode>>) -> Result<String, Status> {
+    fn node(&self, request: &Request<Streaming<FromNode>>, pass: Option<&Pass>) -> Result<String, Status> {
         let header = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
         let token = header.and_then(|value| value.strip_prefix("Bearer "));
         let why = match token {
             None => "no bearer token: start the shim with --token-file",
             Some(token) => match self.tokens.node(token) {
-                Some(node) => return Ok(node),
+                Some(node) => {
+                    pass.inspect(|pass| pass.admit());
+                    return Ok(node);
+                }
                 None => "the bearer token is not known: it must be in the operator's token file (--tokens)",
             },
         };
         let failures = &self.hub.metrics().auth_failures;
         // One line for the first and for every hundredth: whoever guesses must not fill the log.
         if failures.inc().is_multiple_of(100) {
-            warn!(peer = ?request.remote_addr(), failures = failures.get(), "refused a stream: {why}");
+            let peer = pass.map(|pass| pass.peer);
+            warn!(?peer, failures = failures.get(), "refused a stream: {why}");
         }
         Err(Status::unauthenticated(why))
     }
@@ -108,8 +115,9 @@ impl NodePolicy for Service {
         &self,
         request: Request<Streaming<FromNode>>,
     ) -> Result<Response<Self::SyncStream>, Status> {
-        let node = self.node(&request)?;
-        let span = info_span!("session", node, peer = ?request.remote_addr());
+        let pass = request.extensions().get::<TlsConnectInfo<Pass>>().map(|info| info.get_ref().clone());
+        let node = self.node(&request, pass.as_ref())?;
+        let span = info_span!("session", node, peer = pass.map(|pass| tracing::field::display(pass.peer)));
         let (updates, outgoing) = mpsc::channel(WAITING_PARTS);
         let session =
             session::run(node, request.into_inner(), updates, Arc::clone(&self.hub), self.stopped.clone());
