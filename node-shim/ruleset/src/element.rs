@@ -96,9 +96,6 @@ impl fmt::Display for Datum {
             Self::Ipv4(address) => address.fmt(f),
             Self::Ipv6(address) => address.fmt(f),
             Self::ClassId(id) => write!(f, "{:x}:{:x}", id >> 16, id & 0xffff),
-            Self::Protocol(6) => f.write_str("tcp"),
-            Self::Protocol(17) => f.write_str("udp"),
-            Self::Protocol(132) => f.write_str("sctp"),
             Self::Protocol(number) => number.fmt(f),
             Self::Service(port) => port.fmt(f),
         }
@@ -109,6 +106,8 @@ impl Serialize for Datum {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Service(port) => serializer.serialize_u16(*port),
+            // By number: for names nft needs /etc/protocols, which slim images do not have.
+            Self::Protocol(number) => serializer.serialize_u8(*number),
             // nft takes a class identifier as text only, in tc's notation.
             _ => serializer.collect_str(self),
         }
@@ -227,8 +226,8 @@ mod tests {
         );
         let ports = Field::span(Datum::Service(80), Datum::Service(90));
         let element = Element { key: vec![class, Field::Exact(Datum::Protocol(132)), ports], value: None };
-        assert_eq!(json(&element), r#"{"concat":["1:a","sctp",{"range":[80,90]}]}"#);
-        assert_eq!(element.to_string(), "1:a . sctp . 80-90");
+        assert_eq!(json(&element), r#"{"concat":["1:a",132,{"range":[80,90]}]}"#);
+        assert_eq!(element.to_string(), "1:a . 132 . 80-90");
     }
 
     #[test]

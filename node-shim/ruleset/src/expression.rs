@@ -44,6 +44,18 @@ pub(crate) fn any_of(values: &[&'static str]) -> Expr {
     ))
 }
 
+/// A number, such as a protocol's: for the names of protocols nft needs /etc/protocols, which slim images lack.
+pub(crate) fn number(value: u8) -> Expr {
+    Expression::Number(value.into())
+}
+
+/// An anonymous set of numbers.
+pub(crate) fn any_number(values: &[u8]) -> Expr {
+    Expression::Named(NamedExpression::Set(
+        values.iter().map(|value| SetItem::Element(number(*value))).collect(),
+    ))
+}
+
 pub(crate) fn prefix(address: &'static str, len: u32) -> Expr {
     Expression::Named(NamedExpression::Prefix(Prefix { addr: Box::new(text(address)), len }))
 }

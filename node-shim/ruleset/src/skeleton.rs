@@ -16,15 +16,19 @@
 use nftables::expr::MetaKey;
 use nftables::schema::{Chain, Rule};
 use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook};
-use palisade_view::{Family, KeyHasher};
+use palisade_view::{Family, KeyHasher, Protocol};
 
 use crate::element::{FieldType, SetDecl};
 use crate::expression::{
-    Stmt, accept, any_of, concat, counter, ct_state, drop, equal, goto, jump, leave, meta, payload, prefix,
-    reset_scratch, scratch, set_scratch, text, unequal, verdict_map, within,
+    Stmt, accept, any_number, any_of, concat, counter, ct_state, drop, equal, goto, jump, leave, meta,
+    number, payload, prefix, reset_scratch, scratch, set_scratch, text, unequal, verdict_map, within,
 };
 use crate::names::{self, ALLOW_ALL, ALLOW_OTHER, ALLOW_PORT, ALLOW_RANGE, Question, TABLE};
 use crate::{marker, transaction::Op, transaction::Transaction};
+
+/// IANA's protocol numbers.
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
 
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
@@ -169,7 +173,7 @@ impl Rules {
         let by_state = |related: &'static str| {
             verdict_map(ct_state(), [("established", accept()), ("related", goto(related))])
         };
-        let is_icmp6 = || equal(meta(MetaKey::L4proto), text("ipv6-icmp"));
+        let is_icmp6 = || equal(meta(MetaKey::L4proto), number(ICMPV6));
         let icmp_errors = "errors of a living flow; connections of a helper are judged as new ones";
 
         self.chains.push(base_chain("forward", NfHook::Forward));
@@ -177,7 +181,7 @@ impl Rules {
         self.rule("", [is_icmp6(), jump("icmp6")]);
         self.rule("", [by_family()]);
         self.chain("related");
-        self.rule(icmp_errors, [equal(meta(MetaKey::L4proto), any_of(&["icmp", "ipv6-icmp"])), accept()]);
+        self.rule(icmp_errors, [equal(meta(MetaKey::L4proto), any_number(&[ICMP, ICMPV6])), accept()]);
         self.rule("", [by_family()]);
         self.chains.push(base_chain("input", NfHook::Input));
         self.rule("", [equal(meta(MetaKey::Iif), text("lo")), accept()]);
@@ -185,7 +189,7 @@ impl Rules {
         self.rule("", [is_icmp6(), jump("icmp6")]);
         self.rule("", [goto("judge_own")]);
         self.chain("related_own");
-        self.rule(icmp_errors, [equal(meta(MetaKey::L4proto), any_of(&["icmp", "ipv6-icmp"])), accept()]);
+        self.rule(icmp_errors, [equal(meta(MetaKey::L4proto), any_number(&[ICMP, ICMPV6])), accept()]);
         self.rule("", [goto("judge_own")]);
         self.icmp6();
         self.chain("judge_own");
@@ -200,8 +204,7 @@ impl Rules {
     /// packets of protocol 58 pass unjudged.
     fn icmp6(&mut self) {
         let kind = |kinds: &[&'static str]| equal(payload("icmpv6", "type"), any_of(kinds));
-        let hop_limit =
-            |limit: u32| equal(payload("ip6", "hoplimit"), nftables::expr::Expression::Number(limit));
+        let hop_limit = |limit: u8| equal(payload("ip6", "hoplimit"), number(limit));
         self.chain("icmp6");
         self.rule(
             "neighbour discovery, from the link only",
@@ -285,7 +288,7 @@ impl Rules {
     fn program(&mut self, name: &'static str, permit: Stmt, deny: &'static str) {
         // `th dport` of a protocol without ports is some other field; the sets hold tcp, udp and sctp alone.
         let port = || concat([scratch(), meta(MetaKey::L4proto), payload("th", "dport")]);
-        let without_ports = unequal(meta(MetaKey::L4proto), any_of(&["tcp", "udp", "sctp"]));
+        let without_ports = unequal(meta(MetaKey::L4proto), any_number(&Protocol::ALL.map(Protocol::number)));
         self.chain(name);
         self.rule("", [within(scratch(), ALLOW_ALL), reset_scratch(), permit.clone()]);
         self.rule("", [within(port(), ALLOW_PORT), reset_scratch(), permit.clone()]);

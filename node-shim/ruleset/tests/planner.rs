@@ -118,14 +118,14 @@ fn a_policy_change_keeps_classes_and_writes_their_rows_and_programs() {
     let class = before["10.0.1.1"];
     let row = format!("decide_in4 {class} . {POD}");
     assert_eq!(written.len(), 3, "{written:?}");
-    assert!(written[0].starts_with("+allow_port") && written[0].ends_with("tcp . 90"), "{written:?}");
+    assert!(written[0].starts_with("+allow_port") && written[0].ends_with("6 . 90"), "{written:?}");
     assert_eq!(written[1], format!("-{row}"));
     assert!(written[2].starts_with(&format!("+{row} : ")), "{written:?}");
 
     // The program that nothing refers to any more goes with the next update, be the view the same.
     assert!(planner.has_leftovers());
     let tidied = step(&mut planner, &node(function([90, 81, 82]), &PEERS));
-    assert!(tidied.len() == 1 && tidied[0].starts_with("-allow_port") && tidied[0].ends_with("tcp . 80"));
+    assert!(tidied.len() == 1 && tidied[0].starts_with("-allow_port") && tidied[0].ends_with("6 . 80"));
     assert!(!planner.has_leftovers());
 }
 

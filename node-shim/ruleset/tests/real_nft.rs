@@ -1,25 +1,25 @@
 //! The running kernel and the installed nft take every transaction, hold what the fake kernel holds, and list the
-//! table so that it can be read back. Needs root and nft; says so where they are missing.
+//! table so that it can be read back. Needs root and nft; where they are missing, every test is shown as ignored.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::net::IpAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use common::{choices, pool, view};
+use libtest_mimic::{Arguments, Trial};
 use palisade_ruleset::kernel::FakeKernel;
 use palisade_ruleset::{Numbers, Planner, Transaction, marker, skeleton};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use serde_json::Value;
 
-/// Whether transactions can be tried; otherwise tells so on the terminal, past the test's capture.
-fn possible() -> bool {
+/// What transactions cannot be tried for, if anything.
+fn missing() -> Option<&'static str> {
     let works = |program: &str, arguments: &[&str]| {
         Command::new(program)
             .args(arguments)
@@ -28,16 +28,13 @@ fn possible() -> bool {
             .status()
             .is_ok_and(|status| status.success())
     };
-    let missing = if !works("nft", &["--version"]) {
-        "nft is not installed"
+    if !works("nft", &["--version"]) {
+        Some("nft is not installed")
     } else if !works("unshare", &["-n", "nft", "list", "ruleset"]) {
-        "a network namespace with nftables needs root"
+        Some("a network namespace with nftables needs root")
     } else {
-        return true;
-    };
-    let _ =
-        writeln!(std::io::stderr(), "\nSKIPPED, NOT PASSED: the running kernel was not asked: {missing}\n");
-    false
+        None
+    }
 }
 
 /// Runs a script in a network namespace of its own, in the given directory.
@@ -84,7 +81,13 @@ fn shown(value: &Value) -> String {
         let network = ipnet::IpNet::new(address, length).unwrap();
         return format!("{}-{}", network.network(), network.broadcast());
     }
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    // nft lists protocols by name where the host has their names.
+    match value.as_str() {
+        Some("tcp") => "6".to_owned(),
+        Some("udp") => "17".to_owned(),
+        Some("sctp") => "132".to_owned(),
+        text => text.map_or_else(|| value.to_string(), str::to_owned),
+    }
 }
 
 fn held(kernel: &FakeKernel) -> BTreeMap<String, BTreeSet<String>> {
@@ -132,11 +135,7 @@ fn compare(transactions: &[Transaction]) {
     }
 }
 
-#[test]
 fn the_kernel_takes_what_the_fake_kernel_takes() {
-    if !possible() {
-        return;
-    }
     let mut runner = TestRunner::deterministic();
     let sequence = (pool(), choices());
     for _ in 0..16 {
@@ -159,11 +158,7 @@ fn the_kernel_takes_what_the_fake_kernel_takes() {
     }
 }
 
-#[test]
 fn markers_are_read_back() {
-    if !possible() {
-        return;
-    }
     let directory = tempfile::tempdir().unwrap();
     let mut runner = TestRunner::deterministic();
     let (pool, choices) = (pool(), choices()).new_tree(&mut runner).unwrap().current();
@@ -179,11 +174,7 @@ fn markers_are_read_back() {
     assert_eq!(read(marker::GENERATION), Some(1));
 }
 
-#[test]
 fn the_table_goes_whether_or_not_it_is_there() {
-    if !possible() {
-        return;
-    }
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
     std::fs::write(path.join("load.json"), skeleton::build().to_json()).unwrap();
@@ -191,4 +182,36 @@ fn the_table_goes_whether_or_not_it_is_there() {
     let script =
         "nft -j -f delete.json; nft -j -f load.json; nft list tables; nft -j -f delete.json; nft list tables";
     assert_eq!(in_namespace(path, script), "table inet palisade\n");
+}
+
+/// Protocols are written by number, so that a host without /etc/protocols takes the table.
+fn names_of_protocols_are_not_needed() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("load.json"), skeleton::build().to_json()).unwrap();
+    let script = "mount --make-rprivate /
+                  if [ -e /etc/protocols ]; then touch empty; mount --bind empty /etc/protocols; fi
+                  nft -j -f load.json; nft list tables";
+    let script = format!("unshare -m sh -eu -c '{script}'");
+    assert_eq!(in_namespace(directory.path(), &script), "table inet palisade\n");
+}
+
+fn main() {
+    let missing = missing();
+    if let Some(missing) = missing {
+        println!("skipped: the running kernel was not asked: {missing}");
+    }
+    let tests: [(&str, fn()); 4] = [
+        ("the_kernel_takes_what_the_fake_kernel_takes", the_kernel_takes_what_the_fake_kernel_takes),
+        ("markers_are_read_back", markers_are_read_back),
+        ("the_table_goes_whether_or_not_it_is_there", the_table_goes_whether_or_not_it_is_there),
+        ("names_of_protocols_are_not_needed", names_of_protocols_are_not_needed),
+    ];
+    let trials = tests.map(|(name, test)| {
+        let run = move || {
+            test();
+            Ok(())
+        };
+        Trial::test(name, run).with_ignored_flag(missing.is_some())
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.into()).exit();
 }

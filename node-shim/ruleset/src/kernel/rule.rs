@@ -144,18 +144,17 @@ impl Source {
     fn constant(self, expression: &Expression<'_>) -> Option<Value> {
         let text = match expression {
             Expression::String(text) => text.as_ref(),
-            Expression::Number(number) if self == Self::HopLimit6 => {
-                return u8::try_from(*number).ok().map(Value::HopLimit);
+            Expression::Number(number) => {
+                let number = u8::try_from(*number).ok()?;
+                return match self {
+                    Self::HopLimit6 => Some(Value::HopLimit(number)),
+                    Self::L4Proto => Some(Value::Datum(Datum::Protocol(number))),
+                    _ => None,
+                };
             }
             _ => return None,
         };
-        let protocol = |number| Some(Value::Datum(Datum::Protocol(number)));
         match (self, text) {
-            (Self::L4Proto, "icmp") => protocol(1),
-            (Self::L4Proto, "tcp") => protocol(6),
-            (Self::L4Proto, "udp") => protocol(17),
-            (Self::L4Proto, "ipv6-icmp") => protocol(58),
-            (Self::L4Proto, "sctp") => protocol(132),
             (Self::NfProto, "ipv4") => Some(Value::NfProto(Family::V4)),
             (Self::NfProto, "ipv6") => Some(Value::NfProto(Family::V6)),
             (Self::InputInterface, "lo") => Some(Value::Loopback(true)),
