@@ -33,6 +33,7 @@ proptest! {
             }
         }
         for (source, destination, l4, scratch) in packets {
+            let (source, destination) = (source.of(system.cluster()), destination.of(system.cluster()));
             if source.is_ipv4() != destination.is_ipv4() {
                 continue;
             }

@@ -94,6 +94,7 @@ proptest! {
         let mut engine = Engine::default();
         engine.apply(history);
         for (source, destination, l4) in ends {
+            let (source, destination) = (source.of(engine.cluster()), destination.of(engine.cluster()));
             if source.is_ipv4() != destination.is_ipv4() {
                 continue;
             }

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use palisade_compiler::intake;
-use palisade_compiler::model::{Event, Object};
+use palisade_compiler::model::{Cluster, Event, Object};
 use palisade_view::{L4, Protocol};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -355,7 +355,24 @@ pub(crate) fn l4() -> impl Strategy<Value = L4> {
     ]
 }
 
-/// An address of [`ADDRESSES`].
-pub(crate) fn address() -> impl Strategy<Value = IpAddr> {
-    select(ADDRESSES.to_vec()).prop_map(|text| text.parse().expect("an address"))
+/// An end of a packet, chosen once the cluster is known: mostly an address of a pod there is, or any of
+/// [`ADDRESSES`].
+#[derive(Clone, Debug)]
+pub(crate) struct Address(prop::sample::Index);
+
+impl Address {
+    /// The address in a cluster.
+    pub(crate) fn of(&self, cluster: &Cluster) -> IpAddr {
+        let pods = cluster.pods.values().flat_map(|pod| pod.addresses.iter().copied());
+        let all = ADDRESSES.iter().map(|text| text.parse().expect("an address"));
+        // Thrice: pods are what policy is about.
+        let pods: Vec<IpAddr> = pods.collect();
+        let choice: Vec<IpAddr> = pods.iter().chain(&pods).chain(&pods).copied().chain(all).collect();
+        choice[self.0.index(choice.len())]
+    }
+}
+
+/// Any end.
+pub(crate) fn address() -> impl Strategy<Value = Address> {
+    any::<prop::sample::Index>().prop_map(Address)
 }
