@@ -281,3 +281,19 @@ fn equal_subjects_share_one_profile_across_nodes() {
         engine([put(pod("web2", "n2", "10.0.2.9")), egress_only(app("web"), vec![own(app("db"))], None)]);
     assert!(Arc::ptr_eq(&egress(&engine, "n1", "10.0.1.1"), &egress(&engine, "n2", "10.0.2.9")));
 }
+
+#[test]
+fn what_leaves_a_pod_is_judged_by_its_own_policies_even_from_an_address_that_is_anothers() {
+    let range = Event::Apply(Object::Node(Node {
+        name: "n2".into(),
+        labels: [].into(),
+        addresses: BTreeSet::new(),
+        pod_cidrs: ["10.0.2.0/24".parse().unwrap()].into(),
+    }));
+    let engine =
+        engine([range, put(pod("thief", "n1", "10.0.2.1")), egress_only(app("thief"), vec![], None)]);
+    let at_the_thief = engine.view("n1").unwrap().egress_program(ip("10.0.2.1"), ip("198.51.100.1"));
+    assert_eq!(at_the_thief, Some(&Program::NONE));
+    // Its rightful owner is not held to the thief's policies.
+    assert_eq!(engine.view("n2").unwrap().egress_program(ip("10.0.2.1"), ip("198.51.100.1")), None);
+}
