@@ -88,6 +88,15 @@ impl Operator {
         client
     }
 
+    /// A client that has taken its node's view and is known to have.
+    async fn in_sync(&self, token: &str, node: &str) -> Client {
+        let mut client = self.connected(token).await;
+        let update = client.take().await;
+        client.ack(&update).await;
+        self.settled(node).await;
+        client
+    }
+
     async fn settled(&self, node: &str) {
         let nodes = [node.to_owned()];
         tokio::time::timeout(LIMIT, self.hub.settled(None, &nodes)).await.expect("settles");
@@ -340,10 +349,7 @@ async fn a_parked_node_is_tried_again_after_a_while() {
 async fn the_newer_stream_of_a_node_wins() {
     let mut operator = Operator::start().await;
     operator.apply(cluster());
-    let mut older = operator.connected("t-1").await;
-    let update = older.take().await;
-    older.ack(&update).await;
-    operator.settled("n-1").await;
+    let mut older = operator.in_sync("t-1", "n-1").await;
     let mut newer = operator.connected("t-1").await;
     let ended = older.end().await;
     assert_eq!(
@@ -359,10 +365,7 @@ async fn the_newer_stream_of_a_node_wins() {
 async fn what_an_earlier_stream_confirmed_does_not_speak_for_a_later_one() {
     let mut operator = Operator::start().await;
     operator.apply(cluster());
-    let mut first = operator.connected("t-1").await;
-    let update = first.take().await;
-    first.ack(&update).await;
-    operator.settled("n-1").await;
+    let first = operator.in_sync("t-1", "n-1").await;
     drop(first);
     operator.until("n-1", "state", "disconnected").await;
     assert_eq!(operator.report("n-1")["acked_root"], operator.root("n-1").to_string());
@@ -458,20 +461,14 @@ async fn garbage_and_silence_on_the_port_harm_nobody() {
     let delta = client.take().await;
     client.ack(&delta).await;
     operator.settled("n-1").await;
-    let mut other = operator.connected("t-2").await;
-    let update = other.take().await;
-    other.ack(&update).await;
-    operator.settled("n-2").await;
+    operator.in_sync("t-2", "n-2").await;
 }
 
 #[tokio::test]
 async fn who_shows_no_token_does_not_stay() {
     let mut operator = Operator::start().await;
     operator.apply(cluster());
-    let mut client = operator.connected("t-1").await;
-    let update = client.take().await;
-    client.ack(&update).await;
-    operator.settled("n-1").await;
+    let mut client = operator.in_sync("t-1", "n-1").await;
 
     // Speaks TLS and HTTP/2 and no further.
     let pem = rustls_pki_types::pem::PemObject::from_pem_slice(operator.ca.as_bytes()).unwrap();
@@ -503,10 +500,7 @@ async fn who_shows_no_token_does_not_stay() {
 async fn an_operator_that_stops_says_so() {
     let mut operator = Operator::start().await;
     operator.apply(cluster());
-    let mut client = operator.connected("t-1").await;
-    let update = client.take().await;
-    client.ack(&update).await;
-    operator.settled("n-1").await;
+    let mut client = operator.in_sync("t-1", "n-1").await;
     operator.stop.send_replace(true);
     let ended = client.end().await;
     assert_eq!((ended.code(), ended.message()), (Code::Unavailable, "the operator is stopping"));
