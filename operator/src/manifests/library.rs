@@ -46,6 +46,8 @@ struct InForce {
 pub(super) struct Library {
     files: BTreeMap<String, File>,
     in_force: BTreeMap<ObjectRef, InForce>,
+    /// What was last said of each file.
+    told: BTreeMap<String, FileReport>,
 }
 
 impl Library {
@@ -69,30 +71,25 @@ impl Library {
 
     /// Takes in the directory as it is now.
     pub(super) fn replace(&mut self, files: BTreeMap<String, Vec<u8>>) -> Batch {
-        let mut changed: BTreeSet<String> =
-            self.files.keys().filter(|name| !files.contains_key(*name)).cloned().collect();
+        let before = self.files.len();
         self.files.retain(|name, _| files.contains_key(name));
+        let mut is_changed = self.files.len() != before;
         for (name, bytes) in files {
             let old = self.files.remove(&name);
-            if let Some(old) = old {
-                if old.bytes == bytes {
-                    self.files.insert(name, old);
-                    continue;
+            let file = match old {
+                Some(same) if same.bytes == bytes => same,
+                old => {
+                    is_changed = true;
+                    read(&name, bytes, old)
                 }
-                self.files.insert(name.clone(), read(&name, bytes, Some(old)));
-            } else {
-                self.files.insert(name.clone(), read(&name, bytes, None));
-            }
-            changed.insert(name);
+            };
+            self.files.insert(name, file);
         }
-        if changed.is_empty() {
-            return Batch::default();
-        }
-        self.resolve(&changed)
+        if is_changed { self.resolve() } else { Batch::default() }
     }
 
     /// Settles which content of each object is in force.
-    fn resolve(&mut self, changed: &BTreeSet<String>) -> Batch {
+    fn resolve(&mut self) -> Batch {
         let mut chosen: BTreeMap<&ObjectRef, (&String, &Entry)> = BTreeMap::new();
         let mut duplicates: BTreeMap<&String, Vec<String>> = BTreeMap::new();
         for (name, file) in &self.files {
@@ -144,21 +141,19 @@ impl Library {
             .collect();
         self.in_force.retain(|object, _| kept.contains(object));
         self.in_force.extend(goods);
-        for name in changed {
-            let report = self.files.get(name).map(|file| {
-                let mut report = file.report.clone();
-                report.errors.extend(duplicates.remove(name).into_iter().flatten());
-                report
-            });
-            batch.files.insert(name.clone(), report);
-        }
-        // A file may get or lose a duplicate through another file's change.
-        for (name, errors) in duplicates {
-            let file = &self.files[name];
+        // A file gets and loses duplicates through other files' changes, too.
+        let mut reports = BTreeMap::new();
+        for (name, file) in &self.files {
             let mut report = file.report.clone();
-            report.errors.extend(errors);
-            batch.files.insert(name.clone(), Some(report));
+            report.errors.extend(duplicates.remove(name).into_iter().flatten());
+            if self.told.get(name) != Some(&report) {
+                batch.files.insert(name.clone(), Some(report.clone()));
+            }
+            reports.insert(name.clone(), report);
         }
+        let gone = self.told.keys().filter(|name| !reports.contains_key(*name));
+        batch.files.extend(gone.map(|name| (name.clone(), None)));
+        self.told = reports;
         batch
     }
 }

@@ -171,6 +171,21 @@ fn the_first_file_by_name_has_the_word() {
 }
 
 #[test]
+fn a_duplicate_is_said_once_and_taken_back_when_it_is_none_any_more() {
+    let mut library = Library::default();
+    let (one, other) = (namespace("n", "a"), namespace("n", "b"));
+    let batch = library.replace(files(&[("a.yaml", &one), ("b.yaml", &other)]));
+    assert_eq!(errors(&batch, "b.yaml").len(), 1);
+    let third = namespace("m", "x");
+    let batch = library.replace(files(&[("a.yaml", &one), ("b.yaml", &other), ("c.yaml", &third)]));
+    assert_eq!(batch.files.keys().collect::<Vec<_>>(), ["c.yaml"]);
+    let batch = library.replace(files(&[("b.yaml", &other), ("c.yaml", &third)]));
+    assert_eq!(batch.files.keys().collect::<Vec<_>>(), ["a.yaml", "b.yaml"]);
+    assert_eq!(batch.files["a.yaml"], None);
+    assert!(errors(&batch, "b.yaml").is_empty());
+}
+
+#[test]
 fn other_kinds_are_no_errors_but_other_versions_of_ours_are() {
     let text = "{apiVersion: v1, kind: Service, metadata: {name: s}}\n---\n\
                 {apiVersion: policy.networking.k8s.io/v1beta1, kind: ClusterNetworkPolicy, metadata: {name: c}}\n";
