@@ -52,17 +52,11 @@ impl System {
         self.engine.cluster()
     }
 
-    /// The nodes whose pods own the address.
+    /// The nodes with a pod that claims the address.
     fn homes(&self, address: IpAddr) -> BTreeSet<&str> {
-        let cluster = self.cluster();
-        let claims =
-            cluster.pods.values().filter(|pod| pod.is_networked() && pod.addresses.contains(&address));
-        let (backed, others): (Vec<_>, Vec<_>) = claims.partition(|pod| {
-            let node = pod.node.as_ref().and_then(|node| cluster.nodes.get(node));
-            node.is_some_and(|node| node.pod_cidrs.iter().any(|range| range.contains(&address)))
-        });
-        let owners = if backed.is_empty() { others } else { backed };
-        owners.into_iter().filter_map(|pod| pod.node.as_deref()).collect()
+        let pods = self.cluster().pods.values();
+        let claimants = pods.filter(|pod| pod.is_networked() && pod.addresses.contains(&address));
+        claimants.filter_map(|pod| pod.node.as_deref()).collect()
     }
 
     fn stack(&self, address: IpAddr) -> Option<&str> {
@@ -71,7 +65,8 @@ impl System {
     }
 
     /// Where a packet that the address sends or receives is judged; `None` where that cannot be told: an address
-    /// contested between nodes, or one that is a pod's and a node's.
+    /// claimed on several nodes, or one that is a pod's and a node's. The node of a pod that claims another's address
+    /// holds what comes from its rightful owner to that pod's policies too, for it sees nothing but the address.
     pub(crate) fn end(&self, address: IpAddr) -> Option<End<'_>> {
         let homes = self.homes(address);
         match (homes.len(), self.stack(address)) {
