@@ -9,32 +9,45 @@ E2E = $(TARGET)/debug/palisade-e2e
 TAG ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-up demo-down test scenarios bench lint fmt deny build clean
+.PHONY: help demo demo-files demo-up demo-down test test-apiserver scenarios bench crds lint fmt deny build clean
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: build ## Two nodes, sample policies, real packets: before, after, why, one live edit; then clean up
+demo: build ## Two nodes, an API server, real kubectl, real packets: before, after, status, a live edit; then clean up
+	@.ci/prepare kubectl
 	@$(E2E) demo
 
-demo-up: build ## Start the demo cluster and leave it running, to edit manifests and watch
+demo-files: build ## The demo without an API: the operator reads manifests from a directory
+	@$(E2E) demo --files
+
+demo-up: build ## Start the demo cluster and leave it running; prints the kubeconfig to use
+	@.ci/prepare kubectl
 	@$(E2E) up
 
 demo-down: build ## Remove what demo-up left
 	@$(E2E) down
 
 test: ## Run every test; the last line counts them
-	@.ci/prepare build bridges
+	@.ci/prepare build bridges kubectl
 	@.ci/test
+
+test-apiserver: ## Build kube-apiserver and etcd (minutes, once) and run against them whatever speaks to an API server
+	@.ci/prepare build bridges control-plane
+	@.ci/test-apiserver
 
 scenarios: build ## Run the scenarios at every level, all or TAG=...; JUnit in target/scenarios.xml
 	@.ci/prepare bridges
 	@$(E2E) scenarios $(if $(TAG),--tag $(TAG)) --junit $(TARGET)/scenarios.xml
 
-bench: ## Benchmarks of compiler and plan, then the time from a file's change to packets that obey
+bench: ## Benchmarks of compiler and plan, then the time from a change to packets that obey
 	@.ci/prepare build packets
 	@cargo bench --package palisade-compiler --package palisade-ruleset --bench compile --bench plan
 	@cargo build --workspace --bins --release && $(TARGET)/release/palisade-e2e latency
+
+crds: ## Write the CustomResourceDefinitions in crds/yaml from the types in crds/src
+	@.ci/prepare build
+	@cargo run --quiet --package palisade-crds --bin crdgen
 
 lint: ## Formatting, clippy and documentation, warnings denied
 	@.ci/prepare build lint

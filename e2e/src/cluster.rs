@@ -108,6 +108,11 @@ impl Cluster {
         self.nodes.get(name).with_context(|| format!("no namespace for node {name}"))
     }
 
+    /// Every node's stack.
+    pub fn nodes(&self) -> &BTreeMap<String, Arc<Stack>> {
+        &self.nodes
+    }
+
     /// The stack that the operator runs in.
     pub fn control(&self) -> &Arc<Stack> {
         &self.control

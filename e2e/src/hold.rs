@@ -16,14 +16,17 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::control_plane::Kind;
 use crate::namespaces;
 use crate::report::Paint;
-use crate::show::Show;
+use crate::show::{ApiShow, Matrix, Show, Stage};
 use crate::traffic::scaled;
 
 const SOCKET: &str = "control.sock";
 const PLACES: &str = "places.json";
 const LOG: &str = "hold.log";
+/// How a person reaches the API.
+const KUBECONFIG: &str = "kubeconfig";
 
 /// Where the cluster's stacks are.
 #[derive(Serialize, Deserialize)]
@@ -33,8 +36,58 @@ struct Places {
     tids: BTreeMap<String, i32>,
 }
 
+/// What a cluster lives on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A Kubernetes API.
+    Api,
+    /// A directory of manifests.
+    Files,
+}
+
+/// A cluster, on either.
+#[derive(Debug)]
+enum Held {
+    Api(Box<ApiShow>),
+    Files(Box<Show>),
+}
+
+impl Held {
+    /// Starts it, with policies in force.
+    async fn start(directory: &Path, samples: &Path, form: Form) -> Result<Self> {
+        match form {
+            Form::Api => {
+                let show = ApiShow::start(Kind::chosen()?, directory, 1).await?;
+                let marks = show.add(samples).await?;
+                show.installation.settled(&marks).await?;
+                Ok(Self::Api(Box::new(show)))
+            }
+            Form::Files => {
+                let show = Show::start(directory).await?;
+                let written = show.add(samples)?;
+                show.deployment.settled(&written).await?;
+                Ok(Self::Files(Box::new(show)))
+            }
+        }
+    }
+
+    fn stage(&self) -> &Stage {
+        match self {
+            Self::Api(show) => &show.stage,
+            Self::Files(show) => &show.stage,
+        }
+    }
+
+    async fn matrix(&self) -> Result<Matrix> {
+        match self {
+            Self::Api(show) => show.matrix().await,
+            Self::Files(show) => show.matrix().await,
+        }
+    }
+}
+
 /// Starts a cluster in the background and waits until it is there.
-pub async fn up(directory: &Path, samples: &Path) -> Result<()> {
+pub async fn up(directory: &Path, samples: &Path, form: Form) -> Result<()> {
     namespaces::check()?;
     if ask(directory, "ping").await.is_ok() {
         bail!("a cluster is already up in {}: `palisade-e2e down` first", directory.display());
@@ -50,6 +103,7 @@ pub async fn up(directory: &Path, samples: &Path) -> Result<()> {
         .arg(&directory)
         .arg("--samples")
         .arg(&samples)
+        .args((form == Form::Files).then_some("--files"))
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
@@ -66,7 +120,7 @@ pub async fn up(directory: &Path, samples: &Path) -> Result<()> {
         }
         sleep(Duration::from_millis(20)).await;
     }
-    print!("{}", help(&directory)?);
+    print!("{}", help(&directory, form)?);
     Ok(())
 }
 
@@ -76,11 +130,13 @@ fn clear(directory: &Path) -> Result<()> {
         let entry = entry?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if ["logs", "tls", "manifests.staging", "manifests.before"].contains(&&*name)
+        if ["home", "logs", "tls", "manifests.staging", "manifests.before"].contains(&&*name)
             || name.starts_with("state-")
         {
             fs::remove_dir_all(entry.path())?;
-        } else if [SOCKET, PLACES, LOG, "tokens"].contains(&&*name) || name.starts_with("token-") {
+        } else if [SOCKET, PLACES, LOG, "tokens"].contains(&&*name)
+            || ["ca-", "kubeconfig", "token-"].iter().any(|start| name.starts_with(start))
+        {
             fs::remove_file(entry.path())?;
         }
     }
@@ -92,19 +148,30 @@ fn clear(directory: &Path) -> Result<()> {
 }
 
 /// What a person can do with the cluster.
-fn help(directory: &Path) -> Result<String> {
+fn help(directory: &Path, form: Form) -> Result<String> {
     let here = std::env::current_dir()?;
     let shown = |path: &Path| path.strip_prefix(&here).unwrap_or(path).display().to_string();
     let program = shown(&std::env::current_exe()?);
     let dir = shown(directory);
     let option = if dir == "target/demo" { String::new() } else { format!(" --dir {dir}") };
-    let (_, state) = Show::plan()?;
+    let (_, state) = Stage::plan()?;
     let api = state
         .pods
         .get("shop/api")
         .and_then(|pod| pod.addresses.first())
         .context("the demo has no shop/api")?;
-    let commands = [
+    let asked: &[(&str, &str)] = match form {
+        Form::Files => &[],
+        Form::Api => &[
+            (
+                "kubectl get anp,banp,cnp,netpol --all-namespaces",
+                "the policies, and whether they are in force",
+            ),
+            ("kubectl describe anp tenants-apart", "one of them, with what became of it"),
+            ("kubectl edit netpol --namespace shop api", "change one"),
+        ],
+    };
+    let own = [
         (format!("{program} matrix{option}"), "who reaches whom, expected and observed"),
         (format!("{program} exec{option} shop/web -- curl -m1 {api}:8080"), "a program in a pod's network"),
         (
@@ -113,11 +180,20 @@ fn help(directory: &Path) -> Result<String> {
         ),
         (format!("{program} down{option}"), "end it"),
     ];
+    let asked = asked.iter().map(|(command, meaning)| ((*command).to_owned(), *meaning));
+    let commands: Vec<(String, &str)> = asked.chain(own).collect();
     let width = commands.iter().map(|(command, _)| command.len()).max().unwrap_or(0);
-    let mut text = format!(
-        "The demo's cluster is up. Policies, pods and namespaces are the files in {dir}/manifests:\n\
-         edit, add or remove them, and both nodes follow.\n\n"
-    );
+    let mut text = match form {
+        Form::Files => format!(
+            "The demo's cluster is up. Policies, pods and namespaces are the files in {dir}/manifests:\n\
+             edit, add or remove them, and both nodes follow.\n\n"
+        ),
+        Form::Api => format!(
+            "The demo's cluster is up, on a development API server. Work with it as with any cluster, and both nodes\n\
+             follow:\n\n  export KUBECONFIG={}\n\n",
+            directory.join(KUBECONFIG).display()
+        ),
+    };
     for (command, meaning) in commands {
         let _ = writeln!(text, "  {command:<width$}   # {meaning}");
     }
@@ -126,11 +202,9 @@ fn help(directory: &Path) -> Result<String> {
 }
 
 /// Holds the cluster until asked to end it.
-pub async fn hold(directory: &Path, samples: &Path) -> Result<()> {
-    let show = Show::start(directory).await?;
-    let written = show.add(samples)?;
-    show.deployment.settled(&written).await?;
-    let places = Places { pid: std::process::id(), tids: show.cluster.stacks() };
+pub async fn hold(directory: &Path, samples: &Path, form: Form) -> Result<()> {
+    let held = Held::start(directory, samples, form).await?;
+    let places = Places { pid: std::process::id(), tids: held.stage().cluster.stacks() };
     fs::write(directory.join(PLACES), serde_json::to_string_pretty(&places)?)?;
     let listener = UnixListener::bind(directory.join(SOCKET))?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -140,7 +214,7 @@ pub async fn hold(directory: &Path, samples: &Path) -> Result<()> {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         };
-        match answer(stream, &show).await {
+        match answer(stream, &held).await {
             Ok(true) => break,
             Ok(false) => {}
             Err(error) => eprintln!("{error:#}"),
@@ -153,13 +227,13 @@ pub async fn hold(directory: &Path, samples: &Path) -> Result<()> {
 }
 
 /// Answers one question; true: it was the last.
-async fn answer(stream: UnixStream, show: &Show) -> Result<bool> {
+async fn answer(stream: UnixStream, held: &Held) -> Result<bool> {
     let mut stream = BufReader::new(stream);
     let mut question = String::new();
     timeout(Duration::from_secs(1), stream.read_line(&mut question)).await??;
     let reply = match question.trim() {
         "ping" | "down" => "ok\n".to_owned(),
-        "matrix" => match show.matrix().await {
+        "matrix" => match held.matrix().await {
             Ok(matrix) => matrix.text(Paint::plain()),
             Err(error) => format!("error: {error:#}\n"),
         },
@@ -214,6 +288,12 @@ pub async fn down(directory: &Path) -> Result<()> {
         }
         sleep(Duration::from_millis(10)).await;
     }
-    println!("The demo's cluster is gone. Its manifests stay in {}.", directory.join("manifests").display());
+    let manifests = directory.join("manifests");
+    let stay = if manifests.exists() {
+        format!(" Its manifests stay in {}.", manifests.display())
+    } else {
+        String::new()
+    };
+    println!("The demo's cluster is gone.{stay}");
     Ok(())
 }

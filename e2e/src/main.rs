@@ -6,10 +6,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
+use palisade_e2e::hold::Form;
 use palisade_e2e::report::{self, Paint};
 use palisade_e2e::runner::{self, Choice};
+use palisade_e2e::scale::Order;
 use palisade_e2e::scenario::Scenario;
-use palisade_e2e::{demo, hold, latency};
+use palisade_e2e::{demo, hold, latency, scale};
 
 /// Palisade from end to end, in network namespaces of its own: nothing of this machine's network is touched.
 #[derive(Parser)]
@@ -28,6 +30,9 @@ enum Task {
         /// Policies to show, instead of `config/samples`.
         #[arg(long, default_value = "config/samples")]
         samples: PathBuf,
+        /// On a directory of manifests instead of a Kubernetes API.
+        #[arg(long)]
+        files: bool,
     },
     /// Start the demo's cluster in the background and keep it.
     Up {
@@ -37,6 +42,9 @@ enum Task {
         /// Policies to start with.
         #[arg(long, default_value = "config/samples")]
         samples: PathBuf,
+        /// On a directory of manifests instead of a Kubernetes API.
+        #[arg(long)]
+        files: bool,
     },
     #[command(hide = true)]
     Hold {
@@ -44,6 +52,8 @@ enum Task {
         dir: PathBuf,
         #[arg(long)]
         samples: PathBuf,
+        #[arg(long)]
+        files: bool,
     },
     /// Run a program in the network of a pod (`shop/web`), a node (`node:node-1`) or `world` of a cluster that is up.
     Exec {
@@ -68,12 +78,27 @@ enum Task {
         #[arg(long, default_value = "target/demo")]
         dir: PathBuf,
     },
-    /// Measure the time from a manifest's rename to packets that obey it.
+    /// Measure the time from a change, of a manifest and through the API, to packets that obey it.
     Latency {
         /// How many changes.
         #[arg(long, default_value_t = 200)]
         changes: usize,
         /// Where to write the figures as JSON; standard output otherwise.
+        #[arg(long)]
+        json: Option<PathBuf>,
+    },
+    /// Create many policies and pods at full speed, and count what the operator writes for it.
+    Scale {
+        /// How many pods.
+        #[arg(long, default_value_t = 5000)]
+        pods: usize,
+        /// How many policies, of all four kinds.
+        #[arg(long, default_value_t = 1000)]
+        policies: usize,
+        /// Create the pods before the policies instead of all at once.
+        #[arg(long)]
+        pods_first: bool,
+        /// Where to write the figures as JSON.
         #[arg(long)]
         json: Option<PathBuf>,
     },
@@ -90,7 +115,8 @@ struct Scenarios {
     /// Only those whose name contains this; may be repeated.
     #[arg(long = "name")]
     names: Vec<String>,
-    /// oracle, fake, packets, separated by commas.
+    /// oracle, fake, packets, api (packets, with the operator on a Kubernetes API), separated by commas; all but api where
+    /// nothing is given.
     #[arg(long, value_delimiter = ',')]
     levels: Vec<String>,
     /// Where to write the result as XML for CI systems.
@@ -105,15 +131,20 @@ struct Scenarios {
 async fn main() -> ExitCode {
     let result = match Command::parse().task {
         Task::Scenarios(arguments) => scenarios(arguments).await,
-        Task::Demo { samples } => demo::run(&samples).await,
-        Task::Up { dir, samples } => hold::up(&dir, &samples).await.map(|()| true),
-        Task::Hold { dir, samples } => hold::hold(&dir, &samples).await.map(|()| true),
+        Task::Demo { samples, files: true } => demo::files::run(&samples).await,
+        Task::Demo { samples, files: false } => demo::kubernetes::run(&samples).await,
+        Task::Up { dir, samples, files } => hold::up(&dir, &samples, form(files)).await.map(|()| true),
+        Task::Hold { dir, samples, files } => hold::hold(&dir, &samples, form(files)).await.map(|()| true),
         Task::Exec { dir, place, program } => hold::exec(&dir, &place, &program).map(|()| true),
         Task::Matrix { dir } => hold::ask(&dir, "matrix").await.map(|text| {
             print!("{text}");
             true
         }),
         Task::Down { dir } => hold::down(&dir).await.map(|()| true),
+        Task::Scale { pods, policies, pods_first, json } => {
+            let order = if pods_first { Order::PodsFirst } else { Order::AtOnce };
+            scale::run(pods, policies, order, json.as_deref()).await.map(|()| true)
+        }
         Task::Latency { changes, json } => latency::run(changes, json.as_deref()).await.map(|()| true),
     };
     match result {
@@ -124,6 +155,10 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn form(files: bool) -> Form {
+    if files { Form::Files } else { Form::Api }
 }
 
 async fn scenarios(arguments: Scenarios) -> Result<bool> {
@@ -139,9 +174,10 @@ async fn scenarios(arguments: Scenarios) -> Result<bool> {
         return Ok(true);
     }
     let paint = Paint::of_terminal();
-    println!("{}", report::head(width, paint));
+    let columns = report::columns(&choice);
+    println!("{}", report::head(&columns, width, paint));
     let outcomes = runner::run(&arguments.directory, &choice, |outcome| {
-        println!("{}", report::line(outcome, width, paint));
+        println!("{}", report::line(outcome, &columns, width, paint));
     })
     .await?;
     print!("{}", report::failures(&outcomes, paint));

@@ -5,83 +5,27 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use palisade_view::Family;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use crate::objects;
 use crate::scenario::State;
-use crate::scenario::state::{Node, Pod};
 
 /// Every object of a state, by file and in order.
 pub fn files(state: &State) -> Result<BTreeMap<String, Vec<Value>>> {
     let mut files = BTreeMap::new();
-    let namespaces = state.namespaces.iter().map(|(name, labels)| namespace(name, labels)).collect();
+    let namespaces = state.namespaces.iter().map(|(name, labels)| objects::namespace(name, labels)).collect();
     files.insert("namespaces.yaml".to_owned(), namespaces);
-    let nodes = state.nodes.iter().map(|(name, fields)| node(state, name, fields)).collect::<Result<_>>()?;
+    let nodes =
+        state.nodes.iter().map(|(name, fields)| objects::node(state, name, fields)).collect::<Result<_>>()?;
     files.insert("nodes.yaml".to_owned(), nodes);
-    let pods = state.pods.iter().map(|(name, fields)| pod(state, name, fields)).collect::<Result<_>>()?;
+    let pods =
+        state.pods.iter().map(|(name, fields)| objects::pod(state, name, fields)).collect::<Result<_>>()?;
     files.insert("pods.yaml".to_owned(), pods);
     for (name, object) in &state.policies {
         let file = name.to_ascii_lowercase().replace('/', ".");
         files.insert(format!("policy.{file}.yaml"), vec![object.clone()]);
     }
     Ok(files)
-}
-
-fn namespace(name: &str, labels: &BTreeMap<String, String>) -> Value {
-    let mut labels = labels.clone();
-    labels.insert("kubernetes.io/metadata.name".to_owned(), name.to_owned());
-    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
-}
-
-fn node(state: &State, name: &str, node: &Node) -> Result<Value> {
-    let mut addresses = Vec::new();
-    let mut ranges = Vec::new();
-    for &family in &state.families {
-        addresses.push(json!({"type": "InternalIP", "address": node.address(family)?}));
-        ranges.push(node.pod_range(family)?.to_string());
-    }
-    addresses.push(json!({"type": "Hostname", "address": name}));
-    let mut labels = node.labels.clone();
-    labels.insert("kubernetes.io/hostname".to_owned(), name.to_owned());
-    Ok(json!({
-        "apiVersion": "v1", "kind": "Node",
-        "metadata": {"name": name, "labels": labels},
-        "spec": {"podCIDR": ranges.first(), "podCIDRs": ranges},
-        "status": {"addresses": addresses},
-    }))
-}
-
-fn pod(state: &State, name: &str, pod: &Pod) -> Result<Value> {
-    let (namespace, name) = name.split_once('/').context("a pod is named `namespace/name`")?;
-    let ports: Vec<Value> = pod
-        .ports
-        .iter()
-        .map(|port| match &port.name {
-            Some(name) => json!({"name": name, "containerPort": port.port, "protocol": port.protocol.name()}),
-            None => json!({"containerPort": port.port, "protocol": port.protocol.name()}),
-        })
-        .collect();
-    let node = state.nodes.get(&pod.node).with_context(|| format!("there is no node {}", pod.node))?;
-    let host = node.address(state.families.first().copied().unwrap_or(Family::V4))?;
-    let addresses: Vec<Value> = pod.addresses.iter().map(|address| json!({"ip": address})).collect();
-    let mut spec = json!({
-        "nodeName": pod.node,
-        "containers": [{"name": "main", "image": "registry.k8s.io/e2e-test-images/agnhost:2.45", "ports": ports}],
-    });
-    if pod.host_network {
-        spec["hostNetwork"] = true.into();
-    }
-    Ok(json!({
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"namespace": namespace, "name": name, "labels": pod.labels},
-        "spec": spec,
-        "status": {
-            "phase": "Running",
-            "hostIP": host,
-            "podIP": pod.addresses.first(),
-            "podIPs": addresses,
-        },
-    }))
 }
 
 /// The text of a manifest file.

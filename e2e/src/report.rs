@@ -4,13 +4,19 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::levels::{Level, Report};
-use crate::runner::Outcome;
+use crate::levels::{Level, Report, Via};
+use crate::runner::{Choice, Outcome};
 use crate::scenario::Cni;
 
-/// The table's columns in order.
-const LEVELS: [Level; 4] =
-    [Level::Oracle, Level::Fake, Level::Packets(Cni::Routed), Level::Packets(Cni::Bridged)];
+/// Every level, in the order of columns and suites.
+const LEVELS: [Level; 6] = [
+    Level::Oracle,
+    Level::Fake,
+    Level::Packets(Cni::Routed, Via::Manifests),
+    Level::Packets(Cni::Bridged, Via::Manifests),
+    Level::Packets(Cni::Routed, Via::Api),
+    Level::Packets(Cni::Bridged, Via::Api),
+];
 
 /// Whether to colour what goes to a terminal.
 #[derive(Clone, Copy, Debug)]
@@ -61,22 +67,31 @@ pub fn name_width<'a>(names: impl Iterator<Item = &'a str>) -> usize {
     names.map(str::len).max().unwrap_or(0).clamp(8, 60)
 }
 
+/// The table's columns: the levels that were asked for.
+pub fn columns(choice: &Choice) -> Vec<Level> {
+    let is_shown = |level: &Level| match level {
+        Level::Packets(_, Via::Api) => choice.levels.contains("api"),
+        _ => true,
+    };
+    LEVELS.into_iter().filter(is_shown).collect()
+}
+
 /// The table's head.
-pub fn head(width: usize, paint: Paint) -> String {
+pub fn head(columns: &[Level], width: usize, paint: Paint) -> String {
     let mut line = format!("{:<width$}", "scenario");
-    for level in LEVELS {
+    for level in columns {
         let _ = write!(line, "  {:>16}", level.to_string());
     }
     paint.head(&(line + "  tags"))
 }
 
 /// A scenario's line.
-pub fn line(outcome: &Outcome, width: usize, paint: Paint) -> String {
+pub fn line(outcome: &Outcome, columns: &[Level], width: usize, paint: Paint) -> String {
     let mut line = format!("{:<width$}", outcome.scenario.name);
-    for level in LEVELS {
-        let text = outcome.reports.get(&level).map_or_else(|| "-".to_owned(), |(report, _)| cell(report));
+    for level in columns {
+        let text = outcome.reports.get(level).map_or_else(|| "-".to_owned(), |(report, _)| cell(report));
         let padded = format!("{text:>16}");
-        let is_good = outcome.reports.get(&level).map(|(report, _)| report.is_good());
+        let is_good = outcome.reports.get(level).map(|(report, _)| report.is_good());
         let painted = match is_good {
             Some(true) => paint.good(&padded),
             Some(false) => paint.bad(&padded),

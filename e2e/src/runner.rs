@@ -12,7 +12,7 @@ use crate::daemons::Binaries;
 use crate::levels::fake::FakeJudge;
 use crate::levels::oracle::OracleJudge;
 use crate::levels::packets::PacketJudge;
-use crate::levels::{Level, Report, walk};
+use crate::levels::{Level, Report, Via, walk};
 use crate::namespaces;
 use crate::scenario::{Cni, Scenario};
 use crate::traffic::scaled;
@@ -30,7 +30,7 @@ pub struct Choice {
     pub tags: BTreeSet<String>,
     /// Only those whose name contains one of these; empty: all.
     pub names: BTreeSet<String>,
-    /// The levels' words: `oracle`, `fake`, `packets`; empty: all.
+    /// The levels' words: `oracle`, `fake`, `packets`, `api`; empty: all but `api`, which is `packets` by another way.
     pub levels: BTreeSet<String>,
 }
 
@@ -52,15 +52,27 @@ impl Choice {
             levels.push(Level::Fake);
         }
         if has("packets") {
-            levels.extend(scenario.cni.iter().map(|&cni: &Cni| Level::Packets(cni)));
+            levels.extend(scenario.cni.iter().map(|&cni: &Cni| Level::Packets(cni, Via::Manifests)));
+        }
+        if self.levels.contains("api") {
+            levels.extend(scenario.cni.iter().map(|&cni: &Cni| Level::Packets(cni, Via::Api)));
         }
         levels
     }
 
+    /// Whether packets are to be sent.
+    pub fn has_packets(&self) -> bool {
+        self.levels.is_empty() || self.levels.contains("packets") || self.levels.contains("api")
+    }
+
     /// Checks the words.
     pub fn check(&self) -> Result<()> {
-        match self.levels.iter().find(|level| !matches!(level.as_str(), "oracle" | "fake" | "packets")) {
-            Some(level) => bail!("`{level}` is not a level: oracle, fake, packets"),
+        match self
+            .levels
+            .iter()
+            .find(|level| !matches!(level.as_str(), "oracle" | "fake" | "packets" | "api"))
+        {
+            Some(level) => bail!("`{level}` is not a level: oracle, fake, packets, api"),
             None => Ok(()),
         }
     }
@@ -90,7 +102,7 @@ pub async fn run_one(scenario: &Scenario, level: Level) -> (Report, Duration) {
     let report = match level {
         Level::Oracle => walk(scenario, &mut OracleJudge::default()).await,
         Level::Fake => walk(scenario, &mut FakeJudge::default()).await,
-        Level::Packets(cni) => match PacketJudge::new(scenario, cni) {
+        Level::Packets(cni, via) => match PacketJudge::new(scenario, cni, via) {
             Err(error) => failed(format!("{error:#}")),
             Ok(mut judge) => {
                 let walked = timeout(limit, walk(scenario, &mut judge)).await;
@@ -108,7 +120,7 @@ pub async fn run_one(scenario: &Scenario, level: Level) -> (Report, Duration) {
 /// Runs all scenarios that are chosen; tells of each as it is done. The result is in the scenarios' order.
 pub async fn run(directory: &Path, choice: &Choice, done: impl Fn(&Outcome)) -> Result<Vec<Outcome>> {
     choice.check()?;
-    if choice.levels.is_empty() || choice.levels.contains("packets") {
+    if choice.has_packets() {
         namespaces::check()?;
         Binaries::find()?;
     }

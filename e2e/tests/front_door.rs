@@ -14,6 +14,7 @@ use futures::FutureExt;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use palisade_e2e::hold;
+use palisade_e2e::kubectl::Kubectl;
 use palisade_e2e::rundir::RunDir;
 use palisade_e2e::traffic::scaled;
 use tokio::time::{Instant, sleep};
@@ -21,7 +22,13 @@ use tokio::time::{Instant, sleep};
 fn main() -> ExitCode {
     trial::run(vec![
         trial::packets("demo", |_| async { demo() }.boxed_local()),
-        trial::packets("up_matrix_exec_down", |directory| async move { up(&directory) }.boxed_local()),
+        trial::packets("demo_files", |_| async { demo_files() }.boxed_local()),
+        trial::packets("up_matrix_exec_down", |directory| {
+            async move { up(&directory, &[], edit_by_kubectl) }.boxed_local()
+        }),
+        trial::packets("up_matrix_exec_down_files", |directory| {
+            async move { up(&directory, &["--files"], edit_manifest) }.boxed_local()
+        }),
         trial::packets("a_killed_cluster_leaves_nothing", |directory| killed(directory).boxed_local()),
     ])
 }
@@ -45,25 +52,59 @@ fn demo() -> Result<()> {
     let said = run(&["demo"])?;
     ensure!(said.matches("288 of 288 probes as expected").count() == 2, "{said}");
     ensure!(said.contains("denied: isolation ingress NetworkPolicy/shop/db"), "{said}");
+    for typed in [
+        "$ kubectl apply -f config/samples",
+        "$ kubectl get anp,banp,cnp,netpol --all-namespaces",
+        "$ kubectl describe anp quarantine",
+        "$ kubectl patch anp live-edit --type=json",
+    ] {
+        ensure!(said.contains(typed), "`{typed}` is not shown:\n{said}");
+    }
+    ensure!(said.contains("packets stop") && said.contains("packets pass"), "{said}");
+    ensure!(said.contains("matchExpressions[0].operator: fails closed"), "{said}");
+    ensure!(!said.contains('\u{1b}'), "no colours where there is no terminal");
+    Ok(())
+}
+
+fn demo_files() -> Result<()> {
+    let said = run(&["demo", "--files"])?;
+    ensure!(said.matches("288 of 288 probes as expected").count() == 2, "{said}");
+    ensure!(said.contains("denied: isolation ingress NetworkPolicy/shop/db"), "{said}");
     ensure!(said.contains("packets stop") && said.contains("packets pass"), "{said}");
     ensure!(!said.contains('\u{1b}'), "no colours where there is no terminal");
     Ok(())
 }
 
-fn up(directory: &RunDir) -> Result<()> {
+/// A person's change of a policy in a cluster that is up.
+type Edit = fn(&Path) -> Result<()>;
+
+fn edit_manifest(dir: &Path) -> Result<()> {
+    Ok(fs::remove_file(dir.join("manifests/90-default.yaml"))?)
+}
+
+fn edit_by_kubectl(dir: &Path) -> Result<()> {
+    let kubectl = Kubectl::find(&dir.join("kubeconfig"), &dir.join("home"))?;
+    let said = kubectl.call(&["delete", "banp", "default"], "")?;
+    ensure!(said.status.success(), "{said:?}");
+    Ok(())
+}
+
+fn up(directory: &RunDir, form: &[&str], edit: Edit) -> Result<()> {
     let dir = directory.path().join("up").to_string_lossy().into_owned();
     let at = ["--dir", &dir];
-    run(&[&["up"], &at[..]].concat())?;
-    let result = look_around(&at, Path::new(&dir));
+    let said = run(&[&["up"], &at[..], form].concat())?;
+    let way = if form.is_empty() { "export KUBECONFIG=" } else { "/manifests:" };
+    let result = look_around(&at, Path::new(&dir), edit);
     let pid = holder(Path::new(&dir));
     run(&[&["down"], &at[..]].concat())?;
     result?;
+    ensure!(said.contains(way), "{said}");
     ensure!(!Path::new(&format!("/proc/{}", pid?)).exists(), "it is still there");
     ensure!(run(&[&["matrix"], &at[..]].concat()).is_err(), "nothing is up any more");
     Ok(())
 }
 
-fn look_around(at: &[&str; 2], dir: &Path) -> Result<()> {
+fn look_around(at: &[&str; 2], dir: &Path, edit: Edit) -> Result<()> {
     ensure!(run(&[&["up"], &at[..]].concat()).is_err(), "a second cluster in the same place");
     let before = run(&[&["matrix"], &at[..]].concat())?;
     ensure!(before.contains("w...") && !differs(&before), "{before}");
@@ -71,8 +112,8 @@ fn look_around(at: &[&str; 2], dir: &Path) -> Result<()> {
     ensure!(link.contains("10.244.1.12"), "{link}");
     let table = run(&[&["exec"], &at[..], &["node:node-1", "--", "nft", "list", "tables"]].concat())?;
     ensure!(table.contains("inet palisade"), "{table}");
-    // A person edits a manifest, and packets follow.
-    fs::remove_file(dir.join("manifests/90-default.yaml"))?;
+    // A person edits a policy, and packets follow.
+    edit(dir)?;
     let deadline = Instant::now() + scaled(Duration::from_secs(20));
     loop {
         let after = run(&[&["matrix"], &at[..]].concat())?;

@@ -15,10 +15,8 @@ use anyhow::{Context, Result, bail, ensure};
 use futures::FutureExt;
 use nix::sys::signal::Signal;
 use palisade_e2e::rundir::RunDir;
-use palisade_e2e::scenario::Traffic;
-use palisade_e2e::show::Show;
-use palisade_e2e::traffic::{Flood, Talk, Target, scaled};
-use palisade_view::Protocol;
+use palisade_e2e::show::{Show, Traffics};
+use palisade_e2e::traffic::scaled;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -55,36 +53,6 @@ async fn start(directory: &RunDir) -> Result<Show> {
     Ok(show)
 }
 
-/// Traffic that is allowed, old and new, and traffic that is denied, all the time.
-struct Traffics {
-    old: Talk,
-    new: Talk,
-    denied: Flood,
-}
-
-impl Traffics {
-    async fn start(show: &Show) -> Result<Self> {
-        let (source, from) = show.pod("shop/web")?;
-        let (_, to) = show.pod("shop/api")?;
-        let traffic = Traffic::Port(Protocol::Tcp, 8080);
-        let target = Target { source: Some(from), address: to, traffic, tos: None };
-        Ok(Self {
-            old: Talk::over_one_connection(source, target.clone(), 8080)?,
-            new: Talk::over_new_connections(source, target, 8080)?,
-            denied: show.flood("guest/app", "shop/api", FLOOD).await?,
-        })
-    }
-
-    async fn go_on(&self) -> Result<()> {
-        self.old.goes_on(50).await.context("the old connection")?;
-        self.new.goes_on(50).await.context("new connections")?;
-        self.denied.goes_on(500).await?;
-        let tally = self.denied.tally();
-        ensure!(tally.arrived == 0, "{} of {} denied datagrams arrived", tally.arrived, tally.sent);
-        Ok(())
-    }
-}
-
 async fn eventually<T, F>(what: &str, mut check: impl FnMut() -> F) -> Result<T>
 where
     F: Future<Output = Result<Option<T>>>,
@@ -116,7 +84,7 @@ async fn node_is(show: &Show, node: &str, what: &str, is: impl Fn(&Value) -> boo
 
 async fn restarts(directory: Arc<RunDir>) -> Result<()> {
     let mut show = start(&directory).await?;
-    let traffics = Traffics::start(&show).await?;
+    let traffics = Traffics::start(&show.stage).await?;
     traffics.go_on().await.context("at the start")?;
     for signal in [Signal::SIGKILL, Signal::SIGTERM] {
         show.deployment.operator.stop(signal).await?;
@@ -160,7 +128,7 @@ spec:
 
 async fn away(directory: Arc<RunDir>) -> Result<()> {
     let mut show = start(&directory).await?;
-    let flood = show.flood("guest/app", "kube-system/dns", FLOOD).await?;
+    let flood = show.stage.flood("guest/app", "kube-system/dns", FLOOD).await?;
     let limit = scaled(Duration::from_secs(10));
     flood.steady(true, limit).await?;
     show.deployment.operator.stop(Signal::SIGKILL).await?;
@@ -184,7 +152,7 @@ async fn away(directory: Arc<RunDir>) -> Result<()> {
 
 async fn garbage(directory: Arc<RunDir>) -> Result<()> {
     let mut show = start(&directory).await?;
-    let traffics = Traffics::start(&show).await?;
+    let traffics = Traffics::start(&show.stage).await?;
     let pid = show.deployment.operator.pid();
     let noise: [&[u8]; 4] = [
         &[0xff; 4096],
@@ -193,7 +161,7 @@ async fn garbage(directory: Arc<RunDir>) -> Result<()> {
         &[22, 3, 1, 0x3f, 0xff, 1, 0, 0x3f, 0xfb, 3, 3],
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ];
-    let node = show.cluster.node("node-1")?;
+    let node = show.stage.cluster.node("node-1")?;
     let silent = node
         .run(move || async move {
             let address = "172.18.0.2:9443";
@@ -226,7 +194,7 @@ async fn garbage(directory: Arc<RunDir>) -> Result<()> {
 
 async fn wrong_token(directory: Arc<RunDir>) -> Result<()> {
     let mut show = start(&directory).await?;
-    let traffics = Traffics::start(&show).await?;
+    let traffics = Traffics::start(&show.stage).await?;
     let token = directory.path().join("token-node-1");
     let right = fs::read_to_string(&token)?;
     let shim = show.deployment.shims.get_mut("node-1").context("a shim on each node")?;
@@ -274,7 +242,7 @@ async fn restart_with_nft(show: &mut Show, node: &str, nft: &str) -> Result<()> 
 
 async fn missing_nft(directory: Arc<RunDir>) -> Result<()> {
     let mut show = start(&directory).await?;
-    let traffics = Traffics::start(&show).await?;
+    let traffics = Traffics::start(&show.stage).await?;
     restart_with_nft(&mut show, "node-2", "/nowhere/nft").await?;
     let shim = &show.deployment.shims["node-2"];
     eventually("the shim says what is wrong", async || {
@@ -298,8 +266,8 @@ async fn refused_transaction(directory: Arc<RunDir>) -> Result<()> {
     let (nft, switch) = fake_nft(directory.path())?;
     restart_with_nft(&mut show, "node-2", &nft).await?;
     show.deployment.settled(&[]).await?;
-    let traffics = Traffics::start(&show).await?;
-    let changed = show.flood("guest/app", "kube-system/dns", FLOOD).await?;
+    let traffics = Traffics::start(&show.stage).await?;
+    let changed = show.stage.flood("guest/app", "kube-system/dns", FLOOD).await?;
     let limit = scaled(Duration::from_secs(15));
     changed.steady(true, limit).await?;
 

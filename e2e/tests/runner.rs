@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use futures::FutureExt;
 use libtest_mimic::Trial;
-use palisade_e2e::levels::{Failure, Level};
+use palisade_e2e::levels::{Failure, Level, Via};
 use palisade_e2e::report::{self, Paint};
 use palisade_e2e::rundir::RunDir;
 use palisade_e2e::runner::{Choice, Outcome, run_one};
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
             Ok(block_on(wrong_verdict(Level::Fake))?)
         }),
         trial::packets("a_wrong_verdict_shows_in_packets", |_| {
-            wrong_verdict(Level::Packets(Cni::Routed)).boxed_local()
+            wrong_verdict(Level::Packets(Cni::Routed, Via::Manifests)).boxed_local()
         }),
         trial::packets("a_matrix_shows_nodes_that_do_not_obey", |directory| {
             disobedience(directory).boxed_local()
@@ -67,7 +67,7 @@ async fn wrong_verdict(level: Level) -> Result<()> {
     ensure!(!report.is_good());
     let wrong: Vec<&str> = report.failures.iter().map(|Failure { probe, .. }| probe.as_str()).collect();
     let error = report.error.clone().unwrap_or_default();
-    if level == Level::Packets(Cni::Routed) {
+    if level == Level::Packets(Cni::Routed, Via::Manifests) {
         ensure!(report.logs.is_some(), "no logs are kept");
     }
     ensure!(error.is_empty() && report.probes == 4, "{} probes, {error}", report.probes);
@@ -79,7 +79,7 @@ async fn wrong_verdict(level: Level) -> Result<()> {
     );
     let outcomes = [Outcome { scenario, reports: [(level, (report, time))].into() }];
     let plain = Paint::plain();
-    ensure!(report::line(&outcomes[0], 10, plain).contains("2 of 4 WRONG"));
+    ensure!(report::line(&outcomes[0], &[level], 10, plain).contains("2 of 4 WRONG"));
     ensure!(report::failures(&outcomes, plain).contains("a/two -> a/one tcp/80"));
     ensure!(report::totals(&outcomes, plain).contains("0/1"));
     let junit = report::junit(&outcomes);

@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     let mut trials = Vec::new();
     for scenario in scenarios {
         for level in Choice::default().levels(&scenario) {
-            let needs_root = matches!(level, Level::Packets(_));
+            let needs_root = matches!(level, Level::Packets(..));
             let name = format!("{level}::{}", scenario.name);
             let scenario = scenario.clone();
             let trial = Trial::test(name, move || test(&scenario, level));
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
 }
 
 fn test(scenario: &Scenario, level: Level) -> Result<(), Failed> {
-    if matches!(level, Level::Packets(_)) {
+    if matches!(level, Level::Packets(..)) {
         trial::check()?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::link::Address;
+
 /// Keeps this node's network policies in force in the kernel.
 #[derive(Debug, Parser)]
 #[command(name = "palisade-node", version, about, long_about = None)]
@@ -29,9 +31,10 @@ pub enum Command {
 /// Command line of `run`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RunArgs {
-    /// The operator, such as <https://palisade-operator.palisade-system.svc:9443>
-    #[arg(long, value_name = "URL", env = "PALISADE_OPERATOR")]
-    pub operator: String,
+    /// The operator, such as <https://palisade-operator.palisade-system.svc:9443>. Several replicas: several URLs, or a
+    /// name that stands for all of them; the one that serves is found
+    #[arg(long, value_name = "URL", env = "PALISADE_OPERATOR", value_delimiter = ',', required = true)]
+    pub operator: Vec<Address>,
     /// Name that the operator's certificate must carry
     #[arg(long, value_name = "NAME", default_value = "palisade-operator")]
     pub server_name: String,
@@ -159,6 +162,18 @@ mod tests {
             assert_eq!((run.server_name.as_str(), run.state_dir.to_str()), ("palisade-operator", Some("/s")));
         }
         assert!(matches!(parse("palisade-node probe").unwrap().command, Command::Probe(_)));
+        let of = |operators: &str| {
+            let rest = "--ca ca.crt --token-file token";
+            parse(&format!("palisade-node {operators} {rest}")).map(|args| match args.command {
+                Command::Run(run) => run.operator.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                _ => panic!("not run"),
+            })
+        };
+        let two = ["https://a:1", "https://b:2"];
+        assert_eq!(of("--operator https://a:1,https://b:2").unwrap(), two);
+        assert_eq!(of("--operator https://a:1 --operator https://b:2").unwrap(), two);
+        let clear = of("--operator https://a:1,http://b:2").unwrap_err().to_string();
+        assert!(clear.contains("http://b:2") && clear.contains("only https is spoken"), "{clear}");
         let missing = parse("palisade-node").unwrap_err();
         assert_eq!(missing.kind(), clap::error::ErrorKind::MissingRequiredArgument);
         assert_eq!(

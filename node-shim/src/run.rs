@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 use tracing::{error, info};
@@ -24,9 +24,6 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// The command line names something unusable, or the state directory is. Everything that may pass by itself
 /// (no operator, no nft, a refused token) is logged and tried again instead.
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
-    if !args.operator.starts_with("https://") {
-        bail!("--operator {}: only https:// is spoken, policies never travel in the clear", args.operator);
-    }
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let health = Health::default();
     if let Some(address) = args.admin {
@@ -47,7 +44,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         report.log();
         health.needs_missing(report.problems());
         let operator = Operator {
-            url: args.operator,
+            addresses: args.operator,
             server_name: args.server_name,
             ca: args.ca,
             token: args.token_file,

@@ -27,13 +27,18 @@ fn enforcer(kernel: &TestKernel, files: &Files) -> (Handle, JoinHandle<()>) {
 }
 
 fn link(address: SocketAddr, files: &Files, enforcer: &Handle) -> Link {
+    link_to(&[address], files, enforcer)
+}
+
+fn link_to(addresses: &[SocketAddr], files: &Files, enforcer: &Handle) -> Link {
     let operator = Operator {
-        url: format!("https://{address}"),
+        addresses: addresses.iter().map(|address| format!("https://{address}").parse().unwrap()).collect(),
         server_name: NAME.to_owned(),
         ca: files.path("ca.crt"),
         token: files.path("token"),
     };
-    let backoff = Backoff { first: Duration::from_millis(1), most: Duration::from_millis(20) };
+    let most = Duration::from_millis(20);
+    let backoff = Backoff { first: Duration::from_millis(1), between: most, most };
     Link::new(operator, vec!["ct-label".to_owned()], enforcer.clone(), Health::default())
         .with_backoff(backoff)
 }
@@ -261,7 +266,7 @@ async fn a_certificate_of_another_name_is_refused() {
     let kernel = TestKernel::new();
     let (handle, _enforcing) = enforcer(&kernel, &files);
     let operator = Operator {
-        url: format!("https://{}", server.address),
+        addresses: vec![format!("https://{}", server.address).parse().unwrap()],
         server_name: "another-operator".to_owned(),
         ca: files.path("ca.crt"),
         token: files.path("token"),
@@ -324,4 +329,105 @@ async fn a_silent_operator_is_given_up() {
     let (outcome, progress) = due("the end of the session", linked).await.unwrap();
     assert!(progress);
     assert!(outcome.is_err(), "a stream that nobody closed did not end in order");
+}
+
+/// An address where nobody listens: while the socket is held, nobody else will.
+fn refusing() -> (tokio::net::TcpSocket, SocketAddr) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
+}
+
+#[tokio::test]
+async fn of_several_addresses_the_one_that_serves_is_found_in_one_round() {
+    let authority = Authority::new();
+    let (kernel, files) = (TestKernel::new(), Files::new(&authority));
+    let (_standby, refused) = refusing();
+    // Takes connections and says nothing, as a machine that hangs.
+    let hanging = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut retired = TestOperator::start(&authority, None).await;
+    retired.retire();
+    let mut serving = TestOperator::start(&authority, None).await;
+    let (handle, _enforcing) = enforcer(&kernel, &files);
+    let all = [refused, hanging.local_addr().unwrap(), retired.address, serving.address];
+    for addresses in [all, [all[3], all[2], all[1], all[0]], [all[2], all[0], all[3], all[1]]] {
+        let link = link_to(&addresses, &files, &handle);
+        let linked = tokio::spawn(async move { link.session(&mut false).await });
+        drop(serving.session().await);
+        due("the end of the session", linked).await.unwrap().unwrap();
+    }
+
+    // And where nobody serves, all have been asked, and what says most is told.
+    let link = link_to(&all[..3], &files, &handle);
+    let text = due("a fault", link.session(&mut false)).await.unwrap_err().to_string();
+    says(&text, &["no TLS connection within", "check --operator"]);
+    drop(hanging);
+    let text = due("a fault", link_to(&all[..1], &files, &handle).session(&mut false)).await;
+    says(&text.unwrap_err().to_string(), &["Connection refused"]);
+    files.write("token", "somebody else's");
+    let link = link_to(&[refused, serving.address, refused], &files, &handle);
+    let text = due("a fault", link.session(&mut false)).await.unwrap_err().to_string();
+    says(&text, &["Unauthenticated"]);
+}
+
+#[tokio::test]
+async fn a_name_stands_for_all_its_addresses() {
+    let authority = Authority::new();
+    let (kernel, files) = (TestKernel::new(), Files::new(&authority));
+    let mut operator = TestOperator::start(&authority, None).await;
+    let (handle, _enforcing) = enforcer(&kernel, &files);
+    // Both of the loopback's addresses, where there are two: one of them refuses.
+    let operator_at = Operator {
+        addresses: vec![format!("https://localhost:{}", operator.address.port()).parse().unwrap()],
+        server_name: NAME.to_owned(),
+        ca: files.path("ca.crt"),
+        token: files.path("token"),
+    };
+    let link = Link::new(operator_at, Vec::new(), handle, Health::default());
+    let linked = tokio::spawn(async move { link.session(&mut false).await });
+    drop(operator.session().await);
+    due("the end of the session", linked).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn rules_stay_while_one_operator_goes_and_another_comes() {
+    let authority = Authority::new();
+    let (kernel, files) = (TestKernel::new(), Files::new(&authority));
+    let mut leader = TestOperator::start(&authority, None).await;
+    let (held, standby_at) = refusing();
+    let (handle, _enforcing) = enforcer(&kernel, &files);
+    // As in production.
+    let link = link_to(&[leader.address, standby_at], &files, &handle).with_backoff(Backoff::default());
+    let running = tokio::spawn(link.run());
+    let mut session = leader.session().await;
+    let (first, second) = (view(2, 80, 3), view(2, 443, 3));
+    assert_eq!(session.update(7, None, &first).await, ack(&first));
+    let transactions = kernel.taken().len();
+
+    drop(session);
+    leader.stop().await;
+    // Its time without an operator is not waited for but had: long enough for a back-off to grow.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(kernel.revision(), Some(first.root()));
+    assert_eq!(kernel.taken().len(), transactions, "nothing was done to the rules");
+    drop(held);
+    let mut leader = TestOperator::start(&authority, Some(standby_at)).await;
+    let mut session = leader.session().await;
+    assert_eq!((session.hello.term, session.hello.held_root.as_slice()), (7, &first.root().to_bytes()[..]));
+    assert_eq!(session.update(8, Some(&first), &second).await, ack(&second));
+    assert_eq!(kernel.revision(), Some(second.root()));
+    running.abort();
+}
+
+#[tokio::test]
+async fn an_authority_that_becomes_right_is_taken_up() {
+    let authority = Authority::new();
+    let mut operator = TestOperator::start(&authority, None).await;
+    let (kernel, files) = (TestKernel::new(), Files::new(&authority));
+    files.write("ca.crt", &Authority::new().ca);
+    let (_link, _enforcing) = Node::run(&kernel, &files, operator.address);
+    // Both, as while the operator's authority is being rotated.
+    files.write("ca.crt", &format!("{}{}", Authority::new().ca, authority.ca));
+    assert!(operator.session().await.hello.held_root.is_empty());
 }

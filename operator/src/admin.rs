@@ -11,7 +11,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use tokio::net::TcpListener;
 
-use crate::hub::Hub;
+use crate::hub::{Awaited, Hub};
 use crate::state::State;
 
 /// The longest a caller may wait for /debug/settled, in milliseconds.
@@ -39,7 +39,8 @@ async fn ready(Shared(hub): Shared<Arc<Hub>>) -> Response {
     if hub.is_ready() {
         "ok\n".into_response()
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the manifests have not been read yet\n").into_response()
+        (StatusCode::SERVICE_UNAVAILABLE, "not every source of objects has been read yet: see /debug/state\n")
+            .into_response()
     }
 }
 
@@ -56,6 +57,8 @@ async fn state(Shared(hub): Shared<Arc<Hub>>) -> Json<State> {
 struct Settled {
     file: Option<String>,
     digest: Option<String>,
+    kind: Option<String>,
+    resource_version: Option<u64>,
     #[serde(default)]
     nodes: String,
     #[serde(default)]
@@ -65,17 +68,20 @@ struct Settled {
 async fn settled(Shared(hub): Shared<Arc<Hub>>, Query(query): Query<Settled>) -> Response {
     let nodes: Vec<String> =
         query.nodes.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
-    let file = match (&query.file, query.digest.as_deref()) {
-        (None, _) => None,
-        (Some(_), None) => {
-            return (StatusCode::BAD_REQUEST, "`file` needs `digest`: a BLAKE3 hash in hex, or `absent`\n")
-                .into_response();
+    let what = match (query.file, query.digest, query.kind, query.resource_version) {
+        (None, None, None, None) => Awaited::Now,
+        (Some(name), Some(digest), None, None) => {
+            Awaited::File { name, digest: Some(digest).filter(|digest| digest != "absent") }
         }
-        (Some(file), Some("absent")) => Some((file.as_str(), None)),
-        (Some(file), digest) => Some((file.as_str(), digest)),
+        (None, None, Some(kind), Some(version)) => Awaited::Read { kind, version },
+        _ => {
+            let help = "give nothing, or `file` and `digest` (a BLAKE3 hash in hex, or `absent`), or `kind` (such as \
+                        `Pod`) and `resource_version`\n";
+            return (StatusCode::BAD_REQUEST, help).into_response();
+        }
     };
     let limit = Duration::from_millis(query.timeout_ms.min(LONGEST_WAIT_MS));
-    let status = match tokio::time::timeout(limit, hub.settled(file, &nodes)).await {
+    let status = match tokio::time::timeout(limit, hub.settled(&what, &nodes)).await {
         Ok(()) => StatusCode::OK,
         Err(_) => StatusCode::GATEWAY_TIMEOUT,
     };

@@ -8,8 +8,8 @@ use palisade_compiler::model::Cluster;
 use tokio::sync::mpsc;
 use tracing::info;
 
+use crate::batch::Batch;
 use crate::hub::Hub;
-use crate::manifests::Batch;
 
 /// Takes batches until the sources are gone.
 pub async fn run(mut batches: mpsc::Receiver<Batch>, hub: Arc<Hub>) {
@@ -19,6 +19,7 @@ pub async fn run(mut batches: mpsc::Receiver<Batch>, hub: Arc<Hub>) {
         while let Ok(next) = batches.try_recv() {
             batch.append(next);
         }
+        let is_changed = !batch.events.is_empty();
         let compile = tokio::task::spawn_blocking(move || {
             let start = Instant::now();
             let changes = engine.apply(std::mem::take(&mut batch.events));
@@ -36,6 +37,16 @@ pub async fn run(mut batches: mpsc::Receiver<Batch>, hub: Arc<Hub>) {
             "compiled a batch of changes"
         );
         hub.publish(batch, &changes, engine.views(), &objects, took);
+        if hub.wants_spans(is_changed) {
+            // After the nodes have been told: only status waits for it.
+            let span = tokio::task::spawn_blocking(move || {
+                let spans = engine.spans();
+                (engine, spans)
+            });
+            let Ok((returned, spans)) = span.await else { return };
+            engine = returned;
+            hub.spanned(spans);
+        }
     }
 }
 

@@ -1,17 +1,19 @@
 //! What is known and in force, shared by the engine (which publishes), the sessions (which confirm) and the admin
 //! server (which tells). Knows neither where objects come from nor how they travel.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use palisade_compiler::{Change, Changes, Severity};
+use palisade_compiler::model::ObjectRef;
+use palisade_compiler::{Change, Changes, Severity, Spans};
 use palisade_view::{NodeView, Root};
 use tokio::sync::watch;
 
-use crate::manifests::{Batch, FileReport, Finding};
+use crate::batch::{Batch, FileReport, Finding, PolicyReport};
 use crate::metrics::Metrics;
-use crate::state::{FileState, NodeReport, NodeState, State};
+use crate::progress::{NodeProgress, PolicyProgress, Progress};
+use crate::state::{FileState, NodeReport, NodeState, SourceState, State};
 
 /// A node's latest view, with the step that led to it.
 #[derive(Clone, Debug)]
@@ -73,19 +75,93 @@ impl Node {
 #[derive(Debug, Default)]
 struct Inner {
     epoch: u64,
+    /// Of all updates; `None` on a standby.
+    term: Option<u64>,
     ready: bool,
     files: BTreeMap<String, (FileReport, u64)>,
     gone: BTreeMap<String, u64>,
-    diagnostics: Vec<String>,
+    sources: BTreeMap<&'static str, SourceState>,
+    /// How far each kind has been read.
+    seen: BTreeMap<&'static str, u64>,
+    findings: BTreeMap<ObjectRef, Vec<Finding>>,
+    policies: BTreeMap<ObjectRef, Arc<PolicyProgress>>,
+    spans: Arc<Spans>,
     objects: Vec<(&'static str, usize)>,
     nodes: BTreeMap<String, Node>,
     next_session: u64,
 }
 
+impl Inner {
+    fn take_in_policies(
+        &mut self,
+        findings: BTreeMap<ObjectRef, Vec<Finding>>,
+        reports: BTreeMap<ObjectRef, Option<PolicyReport>>,
+    ) {
+        let mut touched: BTreeSet<ObjectRef> = reports.keys().cloned().collect();
+        for (object, found) in findings {
+            touched.insert(object.clone());
+            if found.is_empty() {
+                self.findings.remove(&object);
+            } else {
+                self.findings.insert(object, found);
+            }
+        }
+        let mut reports = reports;
+        for object in touched {
+            let known = self.policies.remove(&object);
+            let report = match reports.remove(&object) {
+                Some(report) => report,
+                None => known.as_ref().map(|known| known.report.clone()),
+            };
+            let Some(report) = report else { continue };
+            // What is the same generation has the same content: it was taken in when it was first seen.
+            let epoch = known
+                .filter(|known| {
+                    known.report.uid == report.uid && known.report.generation == report.generation
+                })
+                .map_or(self.epoch, |known| known.epoch);
+            let findings = self.findings.get(&object).cloned().unwrap_or_default();
+            // A span that was computed before the policy was taken in does not know its pods.
+            let span = (epoch < self.epoch).then(|| self.spans.get(&object).cloned()).flatten();
+            self.policies.insert(object, Arc::new(PolicyProgress { report, epoch, findings, span }));
+        }
+    }
+
+    /// The epoch at which it was taken in, or a later one; `None`: not yet.
+    fn taken_in(&self, what: &Awaited, called_at: u64) -> Option<u64> {
+        match what {
+            Awaited::Now => self.ready.then_some(called_at),
+            Awaited::File { name, digest: Some(digest) } => {
+                self.files.get(name).filter(|(report, _)| report.digest == *digest).map(|(_, epoch)| *epoch)
+            }
+            Awaited::File { name, digest: None } if self.files.contains_key(name) => None,
+            Awaited::File { name, digest: None } => {
+                self.ready.then(|| self.gone.get(name).copied().unwrap_or_default())
+            }
+            Awaited::Read { kind, version } => {
+                let is_read = self.seen.get(kind.as_str()).is_some_and(|seen| seen >= version);
+                is_read.then_some(self.epoch)
+            }
+        }
+    }
+
+    fn has_confirmed(&self, node: &str, epoch: u64) -> bool {
+        self.nodes.get(node).is_some_and(|node| {
+            node.session.is_some() && node.acked_epoch.is_some_and(|acked| acked >= epoch)
+        })
+    }
+
+    fn severities(&self) -> [(Severity, usize); 3] {
+        [Severity::Warning, Severity::FailClosed, Severity::Error].map(|severity| {
+            let found = self.findings.values().flatten();
+            (severity, found.filter(|finding| finding.diagnostic.severity == severity).count())
+        })
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Hub {
-    term: u64,
     inner: Mutex<Inner>,
     changed: watch::Sender<()>,
     metrics: Arc<Metrics>,
@@ -102,6 +178,27 @@ pub struct Attachment {
     pub superseded: watch::Receiver<bool>,
 }
 
+/// What somebody waits for to be in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// What has been taken in when the wait begins.
+    Now,
+    /// A file's content.
+    File {
+        /// The file.
+        name: String,
+        /// BLAKE3 hash of its bytes, in hex; `None`: its absence.
+        digest: Option<String>,
+    },
+    /// What the Kubernetes API has of a kind up to a resource version.
+    Read {
+        /// The kind.
+        kind: String,
+        /// The `metadata.resourceVersion` of one of its objects or lists.
+        version: u64,
+    },
+}
+
 /// What a shim says of itself.
 #[derive(Clone, Debug, Default)]
 pub struct Shim {
@@ -112,14 +209,26 @@ pub struct Shim {
 }
 
 impl Hub {
-    /// A hub that knows nothing yet and stamps updates with `term`.
-    pub fn new(term: u64, metrics: Arc<Metrics>) -> Self {
-        Self { term, inner: Mutex::default(), changed: watch::Sender::new(()), metrics }
+    /// A hub that knows nothing yet, of an operator that does not lead.
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        Self { inner: Mutex::default(), changed: watch::Sender::new(()), metrics }
     }
 
-    /// The term of all updates.
+    /// Says of which term the updates are from now on; `None`: another operator leads.
+    pub fn lead(&self, term: Option<u64>) {
+        self.lock().term = term;
+        self.announce();
+    }
+
+    /// The term of all updates; 0 on a standby, which sends none.
     pub fn term(&self) -> u64 {
-        self.term
+        self.lock().term.unwrap_or_default()
+    }
+
+    /// Says where a source of objects stands.
+    pub fn source_is(&self, name: &'static str, state: SourceState) {
+        self.lock().sources.insert(name, state);
+        self.announce();
     }
 
     /// Where everything is counted.
@@ -130,6 +239,16 @@ impl Hub {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Nothing panics while it holds the lock; if it did, what is known is still what was last written.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes on every change of anything.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Whether it has to be told anew which nodes policies are about, after objects have changed or not.
+    pub fn wants_spans(&self, is_changed: bool) -> bool {
+        self.lock().policies.values().any(|policy| is_changed || policy.span.is_none())
     }
 
     fn announce(&self) {
@@ -161,12 +280,9 @@ impl Hub {
                     inner.gone.insert(name, epoch);
                 }
             }
-            let severities = [Severity::Warning, Severity::FailClosed, Severity::Error].map(|severity| {
-                let of = |finding: &&Finding| finding.diagnostic.severity == severity;
-                let count = batch.findings.iter().filter(of).count();
-                (severity, count)
-            });
-            inner.diagnostics = batch.findings.iter().map(ToString::to_string).collect();
+            inner.take_in_policies(batch.findings, batch.policies);
+            inner.seen.extend(batch.seen);
+            let severities = inner.severities();
             inner.objects = objects.to_vec();
             for node in &changes.removed {
                 if let Some(node) = inner.nodes.get_mut(node) {
@@ -192,6 +308,32 @@ impl Hub {
             self.metrics.published(epoch, objects, &severities, errors, took);
         }
         self.announce();
+    }
+
+    /// Takes in which nodes each policy is about, as of everything published so far.
+    pub fn spanned(&self, spans: Spans) {
+        {
+            let mut inner = self.lock();
+            for (object, policy) in &mut inner.policies {
+                let span = spans.get(object);
+                if policy.span.as_ref() != span {
+                    Arc::make_mut(policy).span = span.cloned();
+                }
+            }
+            inner.spans = Arc::new(spans);
+        }
+        self.announce();
+    }
+
+    /// How far everything has come.
+    pub fn progress(&self) -> Progress {
+        let inner = self.lock();
+        let nodes = inner.nodes.iter().filter(|(_, node)| node.published.borrow().is_some());
+        let nodes = nodes.map(|(name, node)| {
+            let (state, acked_epoch) = (node.state(), node.acked_epoch);
+            (name.clone(), NodeProgress { state, acked_epoch, message: node.message.clone() })
+        });
+        Progress { epoch: inner.epoch, policies: inner.policies.clone(), nodes: nodes.collect() }
     }
 
     /// Gives a session its node. An older session of the same node is told to end.
@@ -325,45 +467,33 @@ impl Hub {
         });
         State {
             epoch: inner.epoch,
-            term: self.term,
+            term: inner.term.unwrap_or_default(),
+            leading: inner.term.is_some(),
             ready: inner.ready,
             files: files.collect(),
+            sources: inner.sources.clone(),
             objects: inner.objects.iter().copied().collect(),
-            diagnostics: inner.diagnostics.clone(),
+            diagnostics: inner.findings.values().flatten().map(ToString::to_string).collect(),
             nodes: nodes.collect(),
         }
     }
 
-    /// Waits until a file's content (`None`: its absence) has been taken in and every given node is connected and
-    /// has confirmed what came of it. Without a file: what is in force at the moment of the call.
-    pub async fn settled(&self, file: Option<(&str, Option<&str>)>, nodes: &[String]) {
+    /// Waits until something has been taken in and every given node is connected and has confirmed what came of it.
+    pub async fn settled(&self, what: &Awaited, nodes: &[String]) {
         let mut changed = self.changed.subscribe();
         let called_at = self.lock().epoch;
+        let mut epoch = None;
         loop {
             changed.mark_unchanged();
-            if self.is_settled(file, nodes, called_at) {
-                return;
+            {
+                let inner = self.lock();
+                epoch = epoch.or_else(|| inner.taken_in(what, called_at));
+                if epoch.is_some_and(|epoch| nodes.iter().all(|name| inner.has_confirmed(name, epoch))) {
+                    return;
+                }
             }
             // The sender lives as long as this hub.
             let _ = changed.changed().await;
         }
-    }
-
-    fn is_settled(&self, file: Option<(&str, Option<&str>)>, nodes: &[String], called_at: u64) -> bool {
-        let inner = self.lock();
-        let epoch = match file {
-            None => inner.ready.then_some(called_at),
-            Some((name, Some(digest))) => {
-                inner.files.get(name).filter(|(report, _)| report.digest == digest).map(|(_, epoch)| *epoch)
-            }
-            Some((name, None)) if inner.files.contains_key(name) => None,
-            Some((name, None)) => inner.ready.then(|| inner.gone.get(name).copied().unwrap_or_default()),
-        };
-        let Some(epoch) = epoch else { return false };
-        nodes.iter().all(|name| {
-            inner.nodes.get(name).is_some_and(|node| {
-                node.session.is_some() && node.acked_epoch.is_some_and(|acked| acked >= epoch)
-            })
-        })
     }
 }

@@ -4,11 +4,19 @@
 
 pub mod admin;
 pub mod args;
+pub mod authority;
+pub mod batch;
 mod changes;
 pub mod engine;
 pub mod hub;
+pub mod identity;
+pub mod leader;
 pub mod manifests;
 pub mod metrics;
+pub mod progress;
 pub mod run;
+mod said;
 pub mod serve;
 pub mod state;
+pub mod status;
+pub mod watch;

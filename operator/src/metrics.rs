@@ -98,6 +98,12 @@ impl Metrics {
         self.compile.observe(took.as_secs_f64());
     }
 
+    /// Makes the metrics of another part a part of every scrape.
+    pub fn register(&self, add: impl FnOnce(&mut Registry)) {
+        let mut registry = self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        add(&mut registry);
+    }
+
     /// The text of a scrape.
     pub fn render(&self, nodes: impl IntoIterator<Item = (NodeState, usize)>) -> String {
         for (state, count) in nodes {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 /// Where a node stands.
@@ -20,13 +21,52 @@ pub enum NodeState {
     Parked,
 }
 
+/// Where a source of objects stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "state")]
+pub enum SourceState {
+    /// It has not been read whole yet.
+    Syncing,
+    /// It is followed.
+    Synced,
+    /// The API does not serve its kind yet: the definition is not installed.
+    Missing,
+    /// The API no longer serves its kind; what it held stays in force for a time.
+    Vanished {
+        /// Since when.
+        since: Timestamp,
+        /// When what it held is dropped.
+        drops_at: Timestamp,
+    },
+    /// It cannot be read; what it held stays in force.
+    Failing {
+        /// Why, and what to do.
+        message: String,
+    },
+}
+
+impl SourceState {
+    /// Its label in metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Syncing => "syncing",
+            Self::Synced => "synced",
+            Self::Missing => "missing",
+            Self::Vanished { .. } => "vanished",
+            Self::Failing { .. } => "failing",
+        }
+    }
+}
+
 /// What the admin server shows.
 #[derive(Clone, Debug, Serialize)]
 pub struct State {
     pub(crate) epoch: u64,
     pub(crate) term: u64,
+    pub(crate) leading: bool,
     pub(crate) ready: bool,
     pub(crate) files: BTreeMap<String, FileState>,
+    pub(crate) sources: BTreeMap<&'static str, SourceState>,
     pub(crate) objects: BTreeMap<&'static str, usize>,
     pub(crate) diagnostics: Vec<String>,
     pub(crate) nodes: BTreeMap<String, NodeReport>,

@@ -12,12 +12,13 @@ use clap::Parser;
 use palisade_compiler::Engine;
 use palisade_compiler::model::{Event, Namespace, NetworkPolicy, Node, Object, Pod, Policy, Selector};
 use palisade_operator::args::Args;
-use palisade_operator::hub::Hub;
-use palisade_operator::manifests::Batch;
+use palisade_operator::batch::Batch;
+use palisade_operator::hub::{Awaited, Hub};
+use palisade_operator::identity::Identity;
+use palisade_operator::identity::tokens::Tokens;
 use palisade_operator::metrics::Metrics;
-use palisade_operator::serve::serve;
 use palisade_operator::serve::tls::Material;
-use palisade_operator::serve::tokens::Tokens;
+use palisade_operator::serve::{Backend, Phase, serve};
 use palisade_operator::state::State;
 use palisade_proto::v1::node_policy_client::NodePolicyClient;
 use palisade_proto::v1::{Ack, FromNode, Hello, Nack, Update, from_node, nack};
@@ -38,23 +39,28 @@ struct Operator {
     hub: Arc<Hub>,
     engine: Engine,
     directory: tempfile::TempDir,
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<Phase>,
 }
 
 impl Operator {
     async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("tokens"), "# two nodes\nt-1, n-1\nt-2, n-2\n").unwrap();
-        let hub = Arc::new(Hub::new(5, Arc::new(Metrics::default())));
+        let hub = Arc::new(Hub::new(Arc::new(Metrics::default())));
+        hub.lead(Some(5));
         let tls = Material::prepare(&args(directory.path())).unwrap();
         let ca = std::fs::read_to_string(directory.path().join("tls/ca.crt")).unwrap();
         let tokens = Tokens::load(&directory.path().join("tokens")).unwrap();
         tokio::spawn(tokens.follow().unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
-        let (stop, stopped) = watch::channel(false);
-        let served = Arc::clone(&hub);
-        tokio::spawn(async move { serve(listener, &tls, tokens, served, stopped).await });
+        let (stop, phase) = watch::channel(Phase::Serving);
+        let backend = Backend {
+            tls: tls.serving().unwrap(),
+            identity: Identity::Static(tokens),
+            hub: Arc::clone(&hub),
+        };
+        tokio::spawn(serve(listener, backend, 5, phase));
         Self { at, ca, hub, engine: Engine::default(), directory, stop }
     }
 
@@ -99,7 +105,7 @@ impl Operator {
 
     async fn settled(&self, node: &str) {
         let nodes = [node.to_owned()];
-        tokio::time::timeout(LIMIT, self.hub.settled(None, &nodes)).await.expect("settles");
+        tokio::time::timeout(LIMIT, self.hub.settled(&Awaited::Now, &nodes)).await.expect("settles");
     }
 
     fn report(&self, node: &str) -> serde_json::Value {
@@ -501,7 +507,7 @@ async fn an_operator_that_stops_says_so() {
     let mut operator = Operator::start().await;
     operator.apply(cluster());
     let mut client = operator.in_sync("t-1", "n-1").await;
-    operator.stop.send_replace(true);
+    operator.stop.send_replace(Phase::Stopping);
     let ended = client.end().await;
     assert_eq!((ended.code(), ended.message()), (Code::Unavailable, "the operator is stopping"));
 }

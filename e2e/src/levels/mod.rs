@@ -4,6 +4,7 @@
 pub mod fake;
 pub mod oracle;
 pub mod packets;
+mod platform;
 mod taking_in;
 
 use std::fmt;
@@ -25,7 +26,16 @@ pub enum Level {
     /// The ruleset's simulated kernel.
     Fake,
     /// Real daemons and packets.
-    Packets(Cni),
+    Packets(Cni, Via),
+}
+
+/// How the operator learns of the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Via {
+    /// From a directory.
+    Manifests,
+    /// From a Kubernetes API.
+    Api,
 }
 
 impl fmt::Display for Level {
@@ -33,7 +43,8 @@ impl fmt::Display for Level {
         match self {
             Self::Oracle => f.write_str("oracle"),
             Self::Fake => f.write_str("fake"),
-            Self::Packets(cni) => write!(f, "packets({})", cni.name()),
+            Self::Packets(cni, Via::Manifests) => write!(f, "packets({})", cni.name()),
+            Self::Packets(cni, Via::Api) => write!(f, "api({})", cni.name()),
         }
     }
 }

@@ -8,10 +8,9 @@ use anyhow::{Context, Result, bail};
 use futures::future::join_all;
 use palisade_view::Protocol;
 
-use super::{Check, Judge, Observed};
+use super::platform::Platform;
+use super::{Check, Judge, Level, Observed, Via};
 use crate::cluster::Cluster;
-use crate::daemons::Deployment;
-use crate::manifests::ManifestDir;
 use crate::rundir::RunDir;
 use crate::scenario::{Cni, Place, Probe, Scenario, State, Traffic};
 use crate::traffic::{Observation, Patience, Ports, Target, probe};
@@ -27,15 +26,14 @@ pub struct PacketJudge {
     /// What will be denied at some time: before any policy it must pass, else its denial would mean nothing.
     denied: Vec<Probe>,
     directory: RunDir,
-    manifests: ManifestDir,
-    running: Option<(Cluster, Deployment)>,
+    via: Via,
+    running: Option<(Cluster, Platform)>,
 }
 
 impl PacketJudge {
-    /// A judge for one scenario over one kind of network.
-    pub fn new(scenario: &Scenario, cni: Cni) -> Result<Self> {
+    /// A judge for one scenario over one kind of network, by one way to the operator.
+    pub fn new(scenario: &Scenario, cni: Cni, via: Via) -> Result<Self> {
         let directory = RunDir::new()?;
-        let manifests = ManifestDir::new(&directory.path().join("manifests"))?;
         let probes = || scenario.steps.iter().flat_map(|step| &step.probes);
         let mut denied: Vec<Probe> = Vec::new();
         for probe in probes().filter(|probe| !probe.allowed) {
@@ -44,36 +42,34 @@ impl PacketJudge {
                 denied.push(open);
             }
         }
-        Ok(Self { cni, ports: ports(probes(), scenario), denied, directory, manifests, running: None })
+        Ok(Self { cni, ports: ports(probes(), scenario), denied, directory, via, running: None })
     }
 
     /// Keeps logs and tables for a person to read.
     pub async fn keep_logs(&self, name: &str) -> Result<PathBuf> {
-        if let Some((cluster, deployment)) = &self.running {
+        if let Some((cluster, platform)) = &self.running {
             let logs = self.directory.path().join("logs");
-            for node in deployment.shims.keys() {
-                let table = cluster.node(node)?.command("nft", &["list", "ruleset"], String::new()).await;
+            for (node, stack) in cluster.nodes() {
+                let table = stack.command("nft", &["list", "ruleset"], String::new()).await;
                 let text = table.unwrap_or_else(|error| format!("{error:#}"));
                 fs::write(logs.join(format!("ruleset-{node}.nft")), text)?;
             }
-            let state = deployment
+            let state = platform
                 .state()
                 .await
                 .map_or_else(|error| format!("{error:#}"), |state| format!("{state:#}"));
             fs::write(logs.join("operator-state.json"), state)?;
         }
-        self.directory.keep_logs(&format!("{name}-{}", self.cni.name()))
+        let level = Level::Packets(self.cni, self.via);
+        self.directory.keep_logs(&format!("{name}-{level}"))
     }
 
     async fn start(&mut self, state: &State) -> Result<()> {
         let mut cluster = Cluster::build(state, self.cni, &self.ports).await?;
         self.check_open(&mut cluster, state).await?;
-        let nodes: Vec<String> = state.nodes.keys().cloned().collect();
-        let written = self.manifests.change(None, state)?;
-        let deployment = Deployment::new(&cluster, &nodes, self.directory.path(), self.manifests.path())?;
-        let (_, deployment) = self.running.insert((cluster, deployment));
-        deployment.start().await?;
-        deployment.settled(&written).await
+        let platform = Platform::start(self.via, &cluster, state, self.directory.path()).await?;
+        self.running = Some((cluster, platform));
+        Ok(())
     }
 
     async fn check_open(&self, cluster: &mut Cluster, state: &State) -> Result<()> {
@@ -120,10 +116,9 @@ fn ports<'a>(probes: impl Iterator<Item = &'a Probe>, scenario: &Scenario) -> Po
 
 impl Judge for PacketJudge {
     async fn change(&mut self, from: Option<&State>, to: &State) -> Result<()> {
-        let Some((cluster, deployment)) = &mut self.running else { return self.start(to).await };
+        let Some((cluster, platform)) = &mut self.running else { return self.start(to).await };
         cluster.change(from, to).await?;
-        let written = self.manifests.change(from, to)?;
-        deployment.settled(&written).await
+        platform.change(from, to).await
     }
 
     async fn judge(&mut self, _state: &State, checks: &[Check]) -> Result<Vec<Observed>> {

@@ -3,11 +3,16 @@
 use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustls::CertificateError;
 use tonic::{Code, Status};
 
+use super::Address;
 use crate::enforce::Ended;
+
+/// What to do where nothing is known.
+const REMEDY: &str = "check --operator, the network to it and that it serves TLS there";
 
 /// Why a session did not start or ended. Every message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +62,8 @@ pub enum Fault {
         what: String,
         /// What to do.
         remedy: String,
+        /// Nobody listens there.
+        is_refusal: bool,
     },
     /// The operator ended the call.
     #[error("the operator answers {code:?}: {message}; {remedy}")]
@@ -77,8 +84,39 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub(super) fn address(url: &str, error: &dyn Error) -> Self {
-        Self::Address { url: url.to_owned(), reason: chain(error) }
+    pub(super) fn address(url: &Address, error: &dyn Error) -> Self {
+        Self::Address { url: url.to_string(), reason: chain(error) }
+    }
+
+    /// Nothing came of a connection in time.
+    pub(super) fn silent(limit: Duration) -> Self {
+        let what = format!("no TLS connection within {} s", limit.as_secs_f64());
+        Self::Connect { what, remedy: REMEDY.to_owned(), is_refusal: false }
+    }
+
+    /// Whether this is what an operator looks like between two leaders.
+    pub(super) fn is_between(&self) -> bool {
+        match self {
+            Self::Connect { is_refusal, .. } => *is_refusal,
+            Self::Status { code, .. } => *code == Code::Unavailable,
+            Self::Closed => true,
+            _ => false,
+        }
+    }
+
+    /// Whether another shim speaks for this node: coming back at once would only throw that one out.
+    pub(super) fn is_superseded(&self) -> bool {
+        matches!(self, Self::Status { code: Code::Aborted, .. })
+    }
+
+    /// Whether an operator has spoken, or nothing would change by asking another one.
+    pub(super) fn is_verdict(&self) -> bool {
+        !self.is_between() && !matches!(self, Self::Connect { .. })
+    }
+
+    /// Of several, the one that says most: who has spoken knows more than who was not there.
+    pub(super) fn weight(&self) -> u8 {
+        u8::from(!self.is_between()) + u8::from(self.is_verdict())
     }
 
     pub(super) fn connect(error: &tonic::transport::Error, server_name: &str, ca: &Path) -> Self {
@@ -101,9 +139,9 @@ impl Fault {
             None if refused.is_some() => {
                 "nobody listens there: is the operator up, and is --operator its address?".to_owned()
             }
-            None => "check --operator, the network to it and that it serves TLS there".to_owned(),
+            None => REMEDY.to_owned(),
         };
-        Self::Connect { what: chain(error), remedy }
+        Self::Connect { what: chain(error), remedy, is_refusal: refused.is_some() }
     }
 
     pub(super) fn status(status: &Status, token: &Path) -> Self {

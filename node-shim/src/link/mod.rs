@@ -1,9 +1,14 @@
-//! The stream to the operator: connects, says Hello, hands updates on and answers. Owns TLS, the token, back-off and
-//! the order of messages; knows neither the kernel nor what an update says.
+//! The stream to the operator: connects, says Hello, hands updates on and answers. Owns TLS, the token and the order of
+//! messages; knows neither the kernel nor what an update says.
 
+mod address;
+mod backoff;
 mod fault;
+mod reach;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use palisade_proto::v1::from_node::Message;
@@ -11,24 +16,27 @@ use palisade_proto::v1::node_policy_client::NodePolicyClient;
 use palisade_proto::{MESSAGE_BYTES, SCHEMA_VERSION, v1};
 use palisade_view::HASH_VERSION;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Request;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::{Request, Status, Streaming};
 use tracing::{debug, info, warn};
 
-pub use fault::Fault;
-
+pub use self::address::Address;
+use self::address::{Candidate, candidates};
+pub use self::backoff::Backoff;
+pub use self::fault::Fault;
+use self::reach::{Explain, Reach};
 use crate::collect::{Collector, Refusal};
-use crate::enforce::{Ended, Handle};
+use crate::enforce::{Ended, Handle, Holding};
 use crate::health::Health;
 
 /// Where the operator is and how each side knows the other.
 #[derive(Clone, Debug)]
 pub struct Operator {
-    /// `https://HOST:PORT`
-    pub url: String,
+    /// Where it may be: of several replicas one serves.
+    pub addresses: Vec<Address>,
     /// Name that the operator's certificate must carry.
     pub server_name: String,
     /// Certificate authority of the operator (PEM).
@@ -37,29 +45,8 @@ pub struct Operator {
     pub token: PathBuf,
 }
 
-/// How long to wait between attempts: a random time up to a bound that doubles.
-#[derive(Clone, Copy, Debug)]
-pub struct Backoff {
-    /// The bound after a session that got something done.
-    pub first: Duration,
-    /// The highest bound.
-    pub most: Duration,
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self { first: Duration::from_millis(100), most: Duration::from_secs(10) }
-    }
-}
-
-impl Backoff {
-    fn bound(self, failures: u32) -> Duration {
-        self.first.saturating_mul(2_u32.saturating_pow(failures)).min(self.most)
-    }
-}
-
-/// Time for TCP and TLS to the operator to stand.
-const CONNECT: Duration = Duration::from_secs(5);
+/// Time for an operator to take a stream: it may have to ask for whose token it is.
+const TAKEN: Duration = Duration::from_secs(15);
 /// A silent connection is asked for a sign of life this often, and given up if there is none for as long again.
 const KEEPALIVE: Duration = Duration::from_secs(5);
 /// The stream's window, in bytes: a snapshot should not wait for the round trip of each part.
@@ -76,12 +63,24 @@ pub struct Link {
     capabilities: Vec<String>,
     enforcer: Handle,
     health: Health,
+    /// Whoever took the last stream is asked first.
+    last: Mutex<Option<SocketAddr>>,
+}
+
+/// What came of one round through all addresses.
+struct Round {
+    outcome: Result<(), Fault>,
+    /// An update was acknowledged.
+    progress: bool,
+    /// Somebody will serve soon.
+    is_between: bool,
 }
 
 impl Link {
     /// A link that hands updates to an enforcer.
     pub fn new(operator: Operator, capabilities: Vec<String>, enforcer: Handle, health: Health) -> Self {
-        Self { operator, backoff: Backoff::default(), keepalive: KEEPALIVE, capabilities, enforcer, health }
+        let (backoff, last) = (Backoff::default(), Mutex::default());
+        Self { operator, backoff, keepalive: KEEPALIVE, capabilities, enforcer, health, last }
     }
 
     /// Waits otherwise between attempts.
@@ -104,52 +103,107 @@ impl Link {
         let mut failures = 0;
         let mut repeats = 0;
         let mut last = String::new();
+        let operator = self.operator.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         loop {
-            let mut progress = false;
-            let outcome = self.session(&mut progress).await;
+            let Round { outcome, progress, is_between } = self.round().await;
+            if progress && !outcome.as_ref().is_err_and(Fault::is_superseded) {
+                failures = 0;
+            }
             let fault = match outcome {
                 Err(Fault::Enforcer(ended)) => return ended,
                 Err(fault) => fault.to_string(),
                 Ok(()) => "the operator closed the stream".to_owned(),
             };
-            if progress {
-                failures = 0;
-            }
-            let wait = rand::random_range(Duration::ZERO..=self.backoff.bound(failures));
+            let wait = rand::random_range(Duration::ZERO..=self.backoff.bound(failures, is_between));
             failures = failures.saturating_add(1);
             // A dead operator must not fill the log of every node.
             repeats = if fault == last { repeats + 1 } else { 0 };
             if repeats % QUIET == 0 {
                 warn!(
-                    operator = self.operator.url,
+                    operator,
                     "no link to the operator: {fault} (policies in force stay; trying again, repeats are not logged)"
                 );
             } else {
-                debug!(operator = self.operator.url, ?wait, "no link to the operator: {fault}");
+                debug!(operator, ?wait, "no link to the operator: {fault}");
             }
             last = fault;
             sleep(wait).await;
         }
     }
 
-    /// One session: from the connection to its end. Sets `progress` once an update was acknowledged.
+    /// One session: from the connections to its end. Sets `progress` once an update was acknowledged.
     ///
     /// # Errors
-    /// The session did not come about, or broke. `Ok`: the operator closed the stream.
+    /// The session did not come about at any address, or broke. `Ok`: the operator closed the stream.
     pub async fn session(&self, progress: &mut bool) -> Result<(), Fault> {
-        let outcome = self.converse(progress).await;
-        self.health.linked(false);
-        outcome
+        let round = self.round().await;
+        *progress = round.progress;
+        round.outcome
     }
 
-    async fn converse(&self, progress: &mut bool) -> Result<(), Fault> {
+    /// Tries every address once, one after another without a pause, until a stream comes about and ends.
+    async fn round(&self) -> Round {
+        let mut progress = false;
+        let (mut worst, mut is_between, mut is_refused) = (None::<Fault>, false, false);
+        let mut note = |fault: Fault| {
+            is_between |= fault.is_between();
+            is_refused |= fault.is_verdict();
+            if worst.as_ref().is_none_or(|worst| worst.weight() <= fault.weight()) {
+                worst = Some(fault);
+            }
+        };
+        let outcome = self.first_stream(&mut progress, &mut note).await;
+        self.health.linked(false);
+        match outcome {
+            Ok(Some(())) => Round { outcome: Ok(()), progress, is_between: true },
+            // That a standby refuses connections says nothing where the leader has spoken.
+            Ok(None) => Round {
+                outcome: Err(worst.unwrap_or(Fault::Closed)),
+                progress,
+                is_between: is_between && !is_refused,
+            },
+            Err(fault) => Round { is_between: fault.is_between(), outcome: Err(fault), progress },
+        }
+    }
+
+    /// The end of the first stream that comes about; `None`: none did, and why was noted.
+    async fn first_stream(
+        &self,
+        progress: &mut bool,
+        note: &mut impl FnMut(Fault),
+    ) -> Result<Option<()>, Fault> {
         let token = self.token().await?;
-        let channel = self
-            .endpoint()
-            .await?
-            .connect()
-            .await
-            .map_err(|error| Fault::connect(&error, &self.operator.server_name, &self.operator.ca))?;
+        let ca = self.authority().await?;
+        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let (candidates, faults) = candidates(&self.operator.addresses, last).await;
+        faults.into_iter().for_each(&mut *note);
+        let mut reach = Reach::new(candidates, |candidate: &Candidate| self.endpoint(candidate, &ca));
+        while let Some((candidate, connected)) = reach.next().await {
+            let opened = match connected {
+                Ok(channel) => self.open(channel, &token).await,
+                Err(fault) => Err(fault),
+            };
+            match opened {
+                Ok(stream) => {
+                    drop(reach);
+                    *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(candidate.at);
+                    let (held, term) = (stream.holding.root, stream.holding.term);
+                    info!(operator = %candidate.address, at = %candidate.at, ?held, term, "linked to the operator");
+                    self.health.linked(true);
+                    return self.converse(stream, progress).await.map(Some);
+                }
+                Err(fault @ Fault::Enforcer(_)) => return Err(fault),
+                Err(fault) => {
+                    debug!(operator = %candidate.address, at = %candidate.at, "no stream: {fault}");
+                    note(fault);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Says Hello. The operator has taken the stream when this returns.
+    async fn open(&self, channel: Channel, token: &MetadataValue<Ascii>) -> Result<Open, Fault> {
         let mut client = NodePolicyClient::new(channel).max_decoding_message_size(MESSAGE_BYTES);
         let holding = self.enforcer.holding().await?;
         let (answers, outgoing) = mpsc::channel(2);
@@ -161,29 +215,33 @@ impl Link {
             capabilities: self.capabilities.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        let say = |message| {
-            let answers = &answers;
-            async move { answers.send(v1::FromNode { message: Some(message) }).await.map_err(|_| Fault::Closed) }
-        };
-        say(Message::Hello(hello)).await?;
+        say(&answers, Message::Hello(hello)).await?;
         let mut request = Request::new(ReceiverStream::new(outgoing));
-        request.metadata_mut().insert("authorization", token);
-        let refused = |status: tonic::Status| Fault::status(&status, &self.operator.token);
-        let mut updates = client.sync(request).await.map_err(refused)?.into_inner();
-        info!(operator = self.operator.url, held = ?holding.root, term = holding.term, "linked to the operator");
-        self.health.linked(true);
+        request.metadata_mut().insert("authorization", token.clone());
+        let answer = timeout(TAKEN, client.sync(request)).await;
+        let answer =
+            answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("it does not take the stream in time")));
+        let updates = answer.map_err(|status| self.refused(&status))?.into_inner();
+        Ok(Open { holding, answers, updates })
+    }
 
+    async fn converse(&self, stream: Open, progress: &mut bool) -> Result<(), Fault> {
+        let Open { holding, answers, mut updates } = stream;
         let mut collector = Collector::new(holding.term);
-        while let Some(part) = updates.message().await.map_err(refused)? {
+        while let Some(part) = updates.message().await.map_err(|status| self.refused(&status))? {
             let outcome = match collector.push(&part) {
                 Ok(None) => continue,
                 Ok(Some(update)) => self.enforcer.put(update).await?,
                 Err(refusal) => Err(refusal),
             };
             *progress |= outcome.is_ok();
-            say(self.answer(&part.to_root, outcome)).await?;
+            say(&answers, self.answer(&part.to_root, outcome)).await?;
         }
         Ok(())
+    }
+
+    fn refused(&self, status: &Status) -> Fault {
+        Fault::status(status, &self.operator.token)
     }
 
     fn answer(&self, root: &[u8], outcome: Result<palisade_view::Root, Refusal>) -> Message {
@@ -213,38 +271,43 @@ impl Link {
         Ok(value)
     }
 
-    async fn endpoint(&self) -> Result<Endpoint, Fault> {
+    async fn authority(&self) -> Result<Certificate, Fault> {
         let path = &self.operator.ca;
         let pem = tokio::fs::read(path).await.map_err(|source| Fault::Ca { path: path.clone(), source })?;
         if !pem.windows(27).any(|text| text == b"-----BEGIN CERTIFICATE-----") {
             return Err(Fault::CaForm { path: path.clone() });
         }
-        let tls = ClientTlsConfig::new()
-            .ca_certificate(Certificate::from_pem(pem))
-            .domain_name(self.operator.server_name.clone());
-        let invalid = |error: tonic::transport::Error| Fault::address(&self.operator.url, &error);
-        Ok(Channel::from_shared(self.operator.url.clone())
-            .map_err(|error| Fault::address(&self.operator.url, &error))?
+        Ok(Certificate::from_pem(pem))
+    }
+
+    fn endpoint(&self, candidate: &Candidate, ca: &Certificate) -> Result<(Endpoint, Explain), Fault> {
+        let tls =
+            ClientTlsConfig::new().ca_certificate(ca.clone()).domain_name(self.operator.server_name.clone());
+        let invalid = |error: tonic::transport::Error| Fault::address(&candidate.address, &error);
+        // The one replica, not whichever its name stands for by now.
+        let endpoint = Channel::from_shared(format!("https://{}", candidate.at))
+            .map_err(|error| Fault::address(&candidate.address, &error))?
+            .origin(candidate.address.uri().clone())
             .tls_config(tls)
             .map_err(invalid)?
-            .connect_timeout(CONNECT)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(self.keepalive)
             .keep_alive_timeout(self.keepalive)
             .keep_alive_while_idle(true)
             .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW))
+            .initial_connection_window_size(WINDOW);
+        let (name, ca) = (self.operator.server_name.clone(), self.operator.ca.clone());
+        Ok((endpoint, Box::new(move |error| Fault::connect(error, &name, &ca))))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A stream that the operator has taken.
+struct Open {
+    holding: Holding,
+    answers: mpsc::Sender<v1::FromNode>,
+    updates: Streaming<v1::Update>,
+}
 
-    #[test]
-    fn the_bound_doubles_up_to_ten_seconds() {
-        let bounds: Vec<u128> =
-            [0, 1, 2, 6, 7, 40, u32::MAX].map(|n| Backoff::default().bound(n).as_millis()).into();
-        assert_eq!(bounds, [100, 200, 400, 6400, 10_000, 10_000, 10_000]);
-    }
+async fn say(answers: &mpsc::Sender<v1::FromNode>, message: Message) -> Result<(), Fault> {
+    answers.send(v1::FromNode { message: Some(message) }).await.map_err(|_| Fault::Closed)
 }

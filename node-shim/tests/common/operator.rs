@@ -141,6 +141,11 @@ impl TestOperator {
         due("a session", self.sessions.recv()).await.unwrap()
     }
 
+    /// Goes on listening, and answers every stream that it is not available.
+    pub fn retire(&mut self) {
+        self.sessions.close();
+    }
+
     /// Ends; sessions must be dropped before.
     pub async fn stop(self) {
         drop(self.stop);

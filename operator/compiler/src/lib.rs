@@ -10,5 +10,5 @@ pub mod intake;
 pub mod model;
 pub mod oracle;
 
-pub use compile::{Change, Changes, Engine};
+pub use compile::{Change, Changes, Engine, Spans};
 pub use diagnostic::{Diagnostic, Severity};

@@ -8,7 +8,7 @@ use palisade_compiler::{Diagnostic, Severity};
 use tracing::debug;
 
 use super::document::documents;
-use super::{Batch, FileReport, Finding};
+use crate::batch::{Batch, FileReport, Finding, Origin};
 
 /// Stands for the bytes of a file that cannot be read: no document, one error.
 pub(super) const UNREADABLE: &[u8] = b"\xff\xfe unreadable";
@@ -48,6 +48,8 @@ pub(super) struct Library {
     in_force: BTreeMap<ObjectRef, InForce>,
     /// What was last said of each file.
     told: BTreeMap<String, FileReport>,
+    /// What was last said of each object.
+    told_findings: BTreeMap<ObjectRef, Vec<Finding>>,
 }
 
 impl Library {
@@ -105,18 +107,22 @@ impl Library {
             }
         }
         let mut batch = Batch::default();
+        let mut findings = BTreeMap::new();
         for object in self.in_force.keys().filter(|object| !chosen.contains_key(object)) {
             batch.events.push(Event::Delete(object.clone()));
         }
         for (object, (file, entry)) in &chosen {
             let is_good = entry.is_good();
             let is_kept = !is_good && self.in_force.get(*object).is_some_and(|old| old.is_good);
-            batch.findings.extend(entry.diagnostics.iter().map(|diagnostic| Finding {
-                file: (*file).clone(),
-                line: entry.line,
+            let finding = |diagnostic: &Diagnostic| Finding {
+                origin: Some(Origin { file: (*file).clone(), line: entry.line }),
                 diagnostic: diagnostic.clone(),
                 is_kept,
-            }));
+            };
+            let found: Vec<Finding> = entry.diagnostics.iter().map(finding).collect();
+            if !found.is_empty() {
+                findings.insert((*object).clone(), found);
+            }
             let Some(model) = &entry.model else { continue };
             match self.in_force.get(*object) {
                 // The last good content beats content that breaks the schema.
@@ -125,7 +131,6 @@ impl Library {
                 _ => batch.events.push(Event::Apply(model.clone())),
             }
         }
-        batch.findings.sort_unstable();
         let kept: BTreeSet<ObjectRef> = chosen.keys().map(|object| (*object).clone()).collect();
         let goods: Vec<(ObjectRef, InForce)> = batch
             .events
@@ -154,6 +159,13 @@ impl Library {
         let gone = self.told.keys().filter(|name| !reports.contains_key(*name));
         batch.files.extend(gone.map(|name| (name.clone(), None)));
         self.told = reports;
+        let gone = self.told_findings.keys().filter(|object| !findings.contains_key(*object));
+        batch.findings.extend(gone.map(|object| (object.clone(), Vec::new())));
+        let is_new =
+            |(object, found): &(&ObjectRef, &Vec<Finding>)| self.told_findings.get(*object) != Some(*found);
+        let new = findings.iter().filter(is_new).map(|(object, found)| (object.clone(), found.clone()));
+        batch.findings.extend(new);
+        self.told_findings = findings;
         batch
     }
 }

@@ -7,17 +7,17 @@ mod library;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use notify::{RecursiveMode, Watcher};
 use palisade_compiler::Diagnostic;
-use palisade_compiler::model::Event;
+use palisade_compiler::model::ObjectRef;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
+use crate::batch::{Batch, Finding};
 use crate::changes::Changes;
 use library::Library;
 
@@ -36,57 +36,6 @@ type Files = BTreeMap<String, Vec<u8>>;
 
 /// How long the source waits after the directory could not be read.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// What a source has to say at one moment.
-#[derive(Clone, Debug, Default)]
-pub struct Batch {
-    /// Changes of objects.
-    pub events: Vec<Event>,
-    /// Files that changed; `None`: gone.
-    pub files: BTreeMap<String, Option<FileReport>>,
-    /// Every finding about every object in the source, sorted.
-    pub findings: Vec<Finding>,
-}
-
-impl Batch {
-    /// Adds a later batch.
-    pub fn append(&mut self, later: Self) {
-        self.events.extend(later.events);
-        self.files.extend(later.files);
-        self.findings = later.findings;
-    }
-}
-
-/// A finding about an object, and where the object is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Finding {
-    /// Its file.
-    pub file: String,
-    /// Line, from 1, that its document starts at.
-    pub line: usize,
-    /// What was found.
-    pub diagnostic: Diagnostic,
-    /// Whether its last good content is in force instead.
-    pub is_kept: bool,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.file, self.line, self.diagnostic)?;
-        f.write_str(if self.is_kept { " (its last good content stays in force)" } else { "" })
-    }
-}
-
-/// What was found in a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileReport {
-    /// BLAKE3 hash of its bytes, in hex.
-    pub digest: String,
-    /// Documents that hold something.
-    pub documents: usize,
-    /// Documents that cannot be read or named, as `file:line: what, and what to do`.
-    pub errors: Vec<String>,
-}
 
 /// The directory cannot be watched or read.
 #[derive(Debug, thiserror::Error)]
@@ -164,7 +113,7 @@ async fn follow(
     batches: mpsc::Sender<Batch>,
 ) -> Result<(), SourceError> {
     let mut library = Library::default();
-    let mut told = BTreeSet::new();
+    let mut told = Told::new();
     let mut first = true;
     loop {
         let watched =
@@ -232,23 +181,25 @@ async fn steady(directory: &Path, changes: &Changes, library: &Library) -> Resul
     Ok(Steady { files, half })
 }
 
+/// What was last said of each object.
+type Told = BTreeMap<ObjectRef, BTreeSet<(Diagnostic, bool)>>;
+
 /// Logs what is new of what is wrong.
-fn tell(batch: &Batch, told: &mut BTreeSet<(Diagnostic, bool)>) {
+fn tell(batch: &Batch, told: &mut Told) {
     for (name, report) in &batch.files {
         for error in report.iter().flat_map(|report| &report.errors) {
             warn!(file = %name, "{error}");
         }
     }
-    if batch.files.is_empty() {
-        return;
-    }
-    let known = std::mem::take(told);
-    for finding in &batch.findings {
-        let key = (finding.diagnostic.clone(), finding.is_kept);
-        if !known.contains(&key) {
+    for (object, findings) in &batch.findings {
+        let known = told.remove(object).unwrap_or_default();
+        let key = |finding: &Finding| (finding.diagnostic.clone(), finding.is_kept);
+        for finding in findings.iter().filter(|finding| !known.contains(&key(finding))) {
             warn!("{finding}");
         }
-        told.insert(key);
+        if !findings.is_empty() {
+            told.insert(object.clone(), findings.iter().map(key).collect());
+        }
     }
 }
 

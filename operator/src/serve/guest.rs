@@ -1,5 +1,5 @@
-//! A connection from its arrival on: a guest until a token has been shown on it, and only for so long. Owns how many
-//! connections there may be; knows nothing of TLS or of what is said.
+//! A connection from its arrival on: a guest until a token has been shown on it, and only for so long; and cut when the
+//! port is served no more. Owns how many connections there may be; knows nothing of TLS or of what is said.
 
 use std::future::Future;
 use std::io;
@@ -12,9 +12,11 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Sleep;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::sleep;
 use tonic::transport::server::Connected;
+
+use super::{GRACE, Phase, over};
 
 /// How long a connection may stay without a known token. A shim shows its own with its first request.
 const STAY: Duration = Duration::from_secs(10);
@@ -60,18 +62,41 @@ impl Pass {
 }
 
 /// See the module.
-#[derive(Debug)]
 pub(super) struct Guest {
     stream: TcpStream,
     pass: Pass,
-    leave: Pin<Box<Sleep>>,
+    leave: Pin<Box<dyn Future<Output = &'static str> + Send>>,
+    left: Option<&'static str>,
     _place: OwnedSemaphorePermit,
 }
 
 impl Guest {
-    pub(super) fn new(stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) -> Self {
-        let pass = Pass { peer, admitted: Arc::default() };
-        Self { stream, pass, leave: Box::pin(tokio::time::sleep(STAY)), _place: place }
+    pub(super) fn new(
+        stream: TcpStream,
+        peer: SocketAddr,
+        place: OwnedSemaphorePermit,
+        phase: watch::Receiver<Phase>,
+    ) -> Self {
+        let admitted = Arc::<AtomicBool>::default();
+        let leave = Box::pin(leave(Arc::clone(&admitted), phase));
+        Self { stream, pass: Pass { peer, admitted }, leave, left: None, _place: place }
+    }
+}
+
+/// Waits until the connection has to go; gives why.
+async fn leave(admitted: Arc<AtomicBool>, mut phase: watch::Receiver<Phase>) -> &'static str {
+    let overstayed = async {
+        sleep(STAY).await;
+        if admitted.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = overstayed => "no known token was shown in time",
+        _ = over(&mut phase) => {
+            sleep(GRACE).await;
+            "the port is served no more"
+        }
     }
 }
 
@@ -89,9 +114,12 @@ impl AsyncRead for Guest {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.pass.admitted.load(Ordering::Relaxed) && self.leave.as_mut().poll(context).is_ready() {
-            let error = io::Error::new(io::ErrorKind::TimedOut, "no known token was shown in time");
-            return Poll::Ready(Err(error));
+        if let Some(why) = &self.left {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, *why)));
+        }
+        if let Poll::Ready(why) = self.leave.as_mut().poll(context) {
+            self.left = Some(why);
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)));
         }
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }

@@ -13,6 +13,7 @@ use tokio_stream::StreamExt;
 use tonic::Status;
 use tracing::{debug, info, warn};
 
+use super::{Phase, over};
 use crate::hub::{Attachment, Hub, Published, Shim};
 
 /// How long a stream may stay without its Hello.
@@ -21,15 +22,30 @@ const HELLO_WITHIN: Duration = Duration::from_secs(10);
 /// How long a node that refused twice is left alone, at first and at most. A new view is tried at once.
 const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 
+/// How long a session may last, and in whose name.
+#[derive(Clone, Debug)]
+pub struct Tenure {
+    /// Term of its updates.
+    pub term: u64,
+    /// When the token ends that opened it.
+    pub until: Option<Instant>,
+    /// Whether the port goes on being served.
+    pub phase: watch::Receiver<Phase>,
+}
+
 /// Runs a session to its end.
 pub async fn run(
     node: String,
     mut incoming: impl Stream<Item = Result<FromNode, Status>> + Unpin,
     outgoing: mpsc::Sender<Result<Update, Status>>,
     hub: Arc<Hub>,
-    mut stopped: watch::Receiver<bool>,
+    mut tenure: Tenure,
 ) {
-    let hello = match hello(&mut incoming, hub.term()).await {
+    let greeted = tokio::select! {
+        farewell = over(&mut tenure.phase) => Err(farewell),
+        greeted = hello(&mut incoming, tenure.term) => greeted,
+    };
+    let hello = match greeted {
         Ok(hello) => hello,
         Err(status) => {
             warn!(reason = status.message(), "refused a stream");
@@ -44,6 +60,7 @@ pub async fn run(
     let session = Session {
         node: &node,
         hub: &hub,
+        term: tenure.term,
         number,
         held: hello.held.map_or(Held::Nothing, Held::Root),
         is_confirmed: false,
@@ -51,7 +68,7 @@ pub async fn run(
         refusals: 0,
         retry_at: None,
     };
-    let status = session.follow(incoming, &outgoing, attachment, &mut stopped).await;
+    let status = session.follow(incoming, &outgoing, attachment, &mut tenure).await;
     info!(reason = status.message(), "the node's stream ended");
     hub.detach(&node, number, status.message());
     let _ = outgoing.send(Err(status)).await;
@@ -94,8 +111,9 @@ fn check(hello: &Hello, term: u64) -> Result<(), Status> {
     }
     if hello.term > term {
         return Err(Status::failed_precondition(format!(
-            "the node has seen term {}, this operator is of term {term}: a newer operator has been in charge; raise \
-             --term if that one is gone for good",
+            "the node has seen term {}, this operator is of term {term}: a newer operator has been in charge; if that one \
+             is gone for good, delete the operators' Lease (they make another, of a higher term), or with --manifests \
+             raise --term",
             hello.term
         )));
     }
@@ -123,6 +141,7 @@ impl Held {
 struct Session<'a> {
     node: &'a str,
     hub: &'a Hub,
+    term: u64,
     number: u64,
     held: Held,
     /// Whether the node has confirmed in this session what it holds.
@@ -140,7 +159,7 @@ impl Session<'_> {
         mut incoming: impl Stream<Item = Result<FromNode, Status>> + Unpin,
         outgoing: &mpsc::Sender<Result<Update, Status>>,
         attachment: Attachment,
-        stopped: &mut watch::Receiver<bool>,
+        tenure: &mut Tenure,
     ) -> Status {
         let Attachment { mut views, mut superseded, .. } = attachment;
         loop {
@@ -148,7 +167,13 @@ impl Session<'_> {
                 let target = views.borrow_and_update().clone();
                 if let Some(update) = target.and_then(|target| self.update(&target)) {
                     for part in update {
-                        if outgoing.send(Ok(part)).await.is_err() {
+                        let sent = tokio::select! {
+                            biased;
+                            // A node that takes nothing must not keep its stream from ending.
+                            farewell = over(&mut tenure.phase) => return farewell,
+                            sent = outgoing.send(Ok(part)) => sent,
+                        };
+                        if sent.is_err() {
                             return Status::cancelled("the node closed the stream");
                         }
                     }
@@ -156,8 +181,9 @@ impl Session<'_> {
             }
             let retry_at = self.retry_at;
             tokio::select! {
-                _ = stopped.wait_for(|stopped| *stopped) => {
-                    return Status::unavailable("the operator is stopping");
+                farewell = over(&mut tenure.phase) => return farewell,
+                () = sleep_until(tenure.until) => {
+                    return Status::unavailable("the stream's token has ended: come back with its successor");
                 }
                 _ = superseded.wait_for(|superseded| *superseded) => {
                     return Status::aborted("a newer stream of this node has taken over");
@@ -204,7 +230,7 @@ impl Session<'_> {
         metrics.update_bytes.inc_by(bytes as u64);
         debug!(kind, to = %to, operations = operations.len(), bytes, "sending an update");
         self.in_flight = Some(Arc::clone(&target.view));
-        Some(parts(self.hub.term(), from, to, &encoded))
+        Some(parts(self.term, from, to, &encoded))
     }
 
     fn answer(&mut self, message: FromNode) -> Result<(), Status> {

@@ -13,9 +13,11 @@ use rcgen::{
 use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::sync::watch;
 use tracing::info;
 
 use crate::args::Args;
+use crate::authority::Serving;
 
 /// Names that every own serving certificate carries.
 const NAMES: [&str; 3] = ["palisade-operator", "palisade-operator.palisade-system.svc", "localhost"];
@@ -46,14 +48,15 @@ impl Material {
         if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
             return Ok(Self { certificate: read(certificate)?, key: read(key)? });
         }
-        let [certificate, key, ca_key] = ["tls.crt", "tls.key", "ca.key"].map(|name| args.tls_dir.join(name));
+        let [certificate, key, ca_key] =
+            ["tls.crt", "tls.key", "ca.key"].map(|name| args.manifests.tls_dir.join(name));
         if certificate.exists() && key.exists() && !ca_key.exists() {
             // Another authority's, as cert-manager puts it there. An own one would overwrite it.
             info!(certificate = %certificate.display(), "using the given serving certificate");
             return Ok(Self { certificate: read(&certificate)?, key: read(&key)? });
         }
-        issue(&args.tls_dir, &args.tls_san)
-            .with_context(|| format!("preparing the certificates in {}", args.tls_dir.display()))
+        issue(&args.manifests.tls_dir, &args.tls_san)
+            .with_context(|| format!("preparing the certificates in {}", args.manifests.tls_dir.display()))
     }
 
     /// As the server takes it.
@@ -74,6 +77,15 @@ impl Material {
             .map_err(UnusableCertificate::Pair)?;
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(Arc::new(config))
+    }
+
+    /// As a port is served with it: usable from now on.
+    ///
+    /// # Errors
+    /// The certificate or its key is malformed, or they do not belong together.
+    pub fn serving(&self) -> Result<Serving, UnusableCertificate> {
+        let (_, is_usable) = watch::channel(true);
+        Ok(Serving { config: self.server_config()?, is_usable })
     }
 }
 

@@ -6,6 +6,7 @@
 mod fold;
 mod peers;
 mod profiles;
+mod spans;
 mod steps;
 mod vocabulary;
 
@@ -21,6 +22,7 @@ use palisade_view::{Direction, Local, NodeView, Operation, Profile, Root};
 use crate::model::{Cluster, Event};
 use peers::Peers;
 use profiles::Profiles;
+pub use spans::Spans;
 use steps::Lowering;
 use vocabulary::Vocabulary;
 
@@ -85,6 +87,12 @@ impl Engine {
         }
         self.views = views;
         Changes { nodes, removed }
+    }
+
+    /// Which nodes each policy is about. Computed anew: about as much work as matching every distinct subject with
+    /// every distinct set of pod labels once.
+    pub fn spans(&self) -> Spans {
+        spans::spans(&self.cluster)
     }
 
     /// The cluster as the engine knows it.

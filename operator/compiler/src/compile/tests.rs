@@ -297,3 +297,42 @@ fn what_leaves_a_pod_is_judged_by_its_own_policies_even_from_an_address_that_is_
     // Its rightful owner is not held to the thief's policies.
     assert_eq!(engine.view("n2").unwrap().egress_program(ip("10.0.2.1"), ip("198.51.100.1")), None);
 }
+
+#[test]
+fn a_policy_spans_the_nodes_of_its_subjects() {
+    let finished = Pod { finished: true, ..pod("web9", "n-9", "10.0.9.1") };
+    let hosted = Pod { host_network: true, ..pod("web8", "n-8", "10.0.8.1") };
+    let addressless = Pod { addresses: BTreeSet::new(), ..pod("web7", "n-7", "10.0.7.1") };
+    let unbound = Pod { node: None, ..pod("web6", "n-6", "10.0.6.1") };
+    let elsewhere = Pod { namespace: "other".into(), ..pod("web5", "n-5", "10.0.5.1") };
+    let mut engine = Engine::default();
+    engine.apply([
+        namespace("shop", "prod"),
+        put(pod("web1", "n-1", "10.0.1.1")),
+        put(pod("web2", "n-2", "10.0.2.1")),
+        put(pod("api1", "n-3", "10.0.3.1")),
+        put(elsewhere),
+        put(unbound),
+        put(addressless),
+        put(hosted),
+        put(finished),
+        egress_only(app("web"), vec![Peer::Everything], None),
+        admin(everyone(), Action::Deny, vec![]),
+    ]);
+    let spans = |engine: &Engine| -> Vec<(String, String)> {
+        let spans = engine.spans().into_iter();
+        spans
+            .map(|(object, nodes)| (object.to_string(), nodes.iter().cloned().collect::<Vec<_>>().join(" ")))
+            .collect()
+    };
+    let named = |name: &str, nodes: &str| (name.to_owned(), nodes.to_owned());
+    let admin_policy = "ClusterNetworkPolicy/admin";
+    let egress = "NetworkPolicy/shop/egress";
+    assert_eq!(spans(&engine), [named(admin_policy, "n-1 n-2 n-3 n-5"), named(egress, "n-1 n-2")]);
+
+    let prod = AdminSubject::Pods { namespaces: Selector::match_labels([("env", "prod")]), pods: app("api") };
+    engine.apply([admin(prod, Action::Deny, vec![])]);
+    assert_eq!(spans(&engine), [named(admin_policy, "n-3"), named(egress, "n-1 n-2")]);
+    engine.apply([admin(AdminSubject::Nothing, Action::Deny, vec![])]);
+    assert_eq!(spans(&engine), [named(admin_policy, ""), named(egress, "n-1 n-2")]);
+}

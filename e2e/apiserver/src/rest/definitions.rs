@@ -1,0 +1,91 @@
+//! What happens when a CustomResourceDefinition comes, changes or goes.
+
+use serde_json::{Value, json};
+use tracing::warn;
+
+use super::delete::delete_surely;
+use crate::core::Core;
+use crate::meta;
+use crate::store::{Key, Range, StoreError, Write};
+
+const STORAGE: &str = "customresourcedefinitions.apiextensions.k8s.io";
+
+fn key(name: &str) -> Key {
+    (String::new(), name.to_owned())
+}
+
+/// Serves the kinds of a definition, and says in its status that it does.
+pub(super) fn installed(core: &Core, name: &str, definition: &Value) {
+    if meta::is_deleting(definition) {
+        return;
+    }
+    if let Err(causes) = core.registry.install(definition) {
+        // Admission has compiled the schema before.
+        warn!(definition = name, ?causes, "a definition that was admitted cannot be served");
+        return;
+    }
+    core.store.revive_kind(name);
+    while let Some(live) = core.store.get(STORAGE, &key(name)) {
+        let status = status(&live.value);
+        if live.value.get("status") == Some(&status) {
+            return;
+        }
+        let mut value = live.value.clone();
+        value["status"] = status;
+        if !matches!(
+            core.store.write(STORAGE, &key(name), Write::Replace(value, live.revision)),
+            Err(StoreError::Changed)
+        ) {
+            return;
+        }
+    }
+}
+
+fn status(definition: &Value) -> Value {
+    let names = definition.pointer("/spec/names").cloned().unwrap_or_default();
+    let versions = definition.pointer("/spec/versions").and_then(Value::as_array);
+    let stored: Vec<&Value> = versions
+        .into_iter()
+        .flatten()
+        .filter(|version| version.get("storage") == Some(&Value::Bool(true)))
+        .filter_map(|version| version.get("name"))
+        .collect();
+    let since = definition
+        .pointer("/status/conditions/0/lastTransitionTime")
+        .cloned()
+        .unwrap_or_else(|| json!(meta::now()));
+    let condition = |kind: &str, reason: &str, message: &str| json!({"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": since});
+    json!({
+        "acceptedNames": names,
+        "conditions": [
+            condition("NamesAccepted", "NoConflicts", "no conflicts found"),
+            condition("Established", "InitialNamesAccepted", "the initial names have been accepted"),
+        ],
+        "storedVersions": stored,
+    })
+}
+
+/// Deletes all objects of a definition's kind.
+pub(super) fn remove_objects(core: &Core, name: &str) {
+    let Some(resource) = core.registry.resources().into_iter().find(|resource| resource.storage == name)
+    else {
+        return;
+    };
+    let Ok(page) = core.store.list(name, Range::default()) else { return };
+    for object in page.objects {
+        delete_surely(core, &resource, &object.key);
+    }
+}
+
+/// The kind is no longer served; its watches end.
+pub(super) fn removed(core: &Core, name: &str) {
+    // What is still there or came in between: a later definition of the same name starts empty.
+    remove_objects(core, name);
+    core.registry.remove(name);
+    if let Ok(page) = core.store.list(name, Range::default()) {
+        for object in page.objects {
+            let _ = core.store.write(name, &object.key, Write::Delete(object.value.clone(), object.revision));
+        }
+    }
+    core.store.drop_kind(name);
+}

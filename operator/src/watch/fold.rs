@@ -1,0 +1,140 @@
+//! All kinds into batches: what has changed since the last one, each object once. Pure; time is an argument.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use palisade_compiler::model::{Event, Kind, ObjectRef};
+
+use super::heard::Heard;
+use super::shelf::{Moment, Shelf};
+use crate::batch::{Batch, Finding, PolicyReport};
+use crate::state::SourceState;
+
+/// Something for the log.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Note {
+    /// A finding that was not there before.
+    Found(Finding),
+    /// The definition of a kind has gone; its policies are held.
+    Vanished {
+        /// The kind.
+        kind: Kind,
+        /// For how long.
+        grace: Duration,
+    },
+    /// Policies that were held for long enough are dropped.
+    Dropped {
+        /// Their kind.
+        kind: Kind,
+        /// How many.
+        policies: usize,
+    },
+}
+
+/// What has changed since the last batch.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    /// The last change of each object.
+    pub(super) events: BTreeMap<ObjectRef, Event>,
+    /// As in a batch.
+    pub(super) findings: BTreeMap<ObjectRef, Vec<Finding>>,
+    /// As in a batch.
+    pub(super) policies: BTreeMap<ObjectRef, Option<PolicyReport>>,
+    /// As in a batch.
+    seen: BTreeMap<&'static str, u64>,
+    /// For the log.
+    pub(super) notes: Vec<Note>,
+}
+
+impl Pending {
+    /// Everything of a kind up to a version has been taken in.
+    pub(super) fn saw(&mut self, kind: Kind, version: Option<u64>) {
+        if let Some(version) = version {
+            let seen = self.seen.entry(kind.name()).or_default();
+            *seen = version.max(*seen);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.findings.is_empty() && self.policies.is_empty()
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Fold {
+    shelves: BTreeMap<Kind, Shelf>,
+    pending: Pending,
+    /// The first batch has been made.
+    has_begun: bool,
+    /// What was last said of each kind.
+    told: BTreeMap<Kind, SourceState>,
+}
+
+impl Fold {
+    /// One that has heard nothing. What goes with its definition is held for the time of grace.
+    pub(super) fn new(grace: Duration) -> Self {
+        Self {
+            shelves: Kind::ALL.into_iter().map(|kind| (kind, Shelf::new(kind, grace))).collect(),
+            pending: Pending::default(),
+            has_begun: false,
+            told: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in what is heard of a kind.
+    pub(super) fn hear(&mut self, kind: Kind, heard: Heard, now: Moment) {
+        if let Some(shelf) = self.shelves.get_mut(&kind) {
+            shelf.hear(heard, now, &mut self.pending);
+        }
+    }
+
+    /// When [`Fold::tick`] has something to do.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.shelves.values().filter_map(Shelf::deadline).min()
+    }
+
+    /// Drops what has been held for long enough.
+    pub(super) fn tick(&mut self, now: Moment) {
+        for shelf in self.shelves.values_mut() {
+            shelf.tick(now, &mut self.pending);
+        }
+    }
+
+    /// Whether there is a batch to send: everything has been read once, and something has changed that matters.
+    pub(super) fn is_due(&self) -> bool {
+        let is_whole = self.has_begun || self.shelves.values().all(Shelf::is_read);
+        is_whole && !(self.has_begun && self.pending.is_empty())
+    }
+
+    /// What has changed since the last batch.
+    pub(super) fn batch(&mut self) -> Batch {
+        self.has_begun = true;
+        let pending = &mut self.pending;
+        Batch {
+            events: std::mem::take(&mut pending.events).into_values().collect(),
+            findings: std::mem::take(&mut pending.findings),
+            policies: std::mem::take(&mut pending.policies),
+            seen: std::mem::take(&mut pending.seen),
+            ..Batch::default()
+        }
+    }
+
+    /// What is to be said in the log since the last time.
+    pub(super) fn notes(&mut self) -> Vec<Note> {
+        std::mem::take(&mut self.pending.notes)
+    }
+
+    /// Kinds that stand elsewhere than last time.
+    pub(super) fn states(&mut self) -> Vec<(Kind, SourceState)> {
+        let mut changed = Vec::new();
+        for (&kind, shelf) in &self.shelves {
+            let state = shelf.state();
+            if self.told.get(&kind) != Some(&state) {
+                self.told.insert(kind, state.clone());
+                changed.push((kind, state));
+            }
+        }
+        changed
+    }
+}
