@@ -354,7 +354,8 @@ async fn many(directory: Arc<RunDir>) -> Result<()> {
     let with_status = u64::try_from(figures.with_status)?;
     // A real API server does not say how often it was asked.
     if let Some(writes) = figures.status_writes {
-        ensure!(writes <= with_status + with_status / 10, "more than a status write a policy: {figures}");
+        // A policy that a busy machine enforces late is said to be waited for first: that may happen, but not as a rule.
+        ensure!(writes <= with_status * 3 / 2, "more than a status write a policy: {figures}");
     }
     ensure!(figures.event_writes.unwrap_or_default() == 0, "Events where nothing is wrong: {figures}");
     Ok(())

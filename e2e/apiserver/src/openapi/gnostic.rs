@@ -262,9 +262,9 @@ mod tests {
         let paths = binary.paths.unwrap().path;
         assert_eq!(paths.len(), json["paths"].as_object().unwrap().len());
         let path = paths.iter().find(|path| path.name == "/api/v1/namespaces/{name}").unwrap();
-        let patch = path.value.clone().unwrap().patch.unwrap();
-        assert!(patch.consumes.iter().any(|media| media == "application/strategic-merge-patch+json"));
-        let kind = &patch.vendor_extension[1];
+        let merge = path.value.clone().unwrap().patch.unwrap();
+        assert!(merge.consumes.iter().any(|media| media == "application/strategic-merge-patch+json"));
+        let kind = &merge.vendor_extension[1];
         assert_eq!(kind.name, "x-kubernetes-group-version-kind");
         let kind: Value = serde_json::from_str(&kind.value.as_ref().unwrap().yaml).unwrap();
         assert_eq!(kind["kind"], "Namespace");

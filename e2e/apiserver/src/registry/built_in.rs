@@ -338,6 +338,7 @@ pub(super) fn check(resource: &Resource, object: &Value, old: Option<&Value>) ->
     match (resource.kind.as_str(), old) {
         ("Pod", Some(old)) => pod_update(object, old),
         ("NetworkPolicy", _) => network_policy(object),
+        ("Event", None) => event(object),
         ("Lease", _) => {
             let seconds = object.pointer("/spec/leaseDurationSeconds").and_then(Value::as_i64);
             let wrong = seconds.filter(|seconds| *seconds <= 0).map(|seconds| {
@@ -378,6 +379,21 @@ fn pod_update(object: &Value, old: &Value) -> Vec<Cause> {
                    existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was \
                    previously negative)";
     vec![Cause { field: "spec".to_owned(), reason: "FieldValueForbidden", message: message.to_owned() }]
+}
+
+/// An event is in the namespace of what it is about; in `default` where that has none.
+fn event(object: &Value) -> Vec<Cause> {
+    let text =
+        |pointer: &str| object.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let about =
+        text("/involvedObject/namespace").or_else(|| text("/regarding/namespace")).unwrap_or("default");
+    let place = text("/metadata/namespace").unwrap_or("default");
+    if place == about {
+        return Vec::new();
+    }
+    let field =
+        if object.get("regarding").is_some() { "regarding.namespace" } else { "involvedObject.namespace" };
+    vec![cause(field, format!("Invalid value: \"{about}\": does not match event.namespace"))]
 }
 
 fn network_policy(object: &Value) -> Vec<Cause> {

@@ -52,7 +52,7 @@ impl Draft<'_> {
             }
             namespaces::check_open(core, call, &self.name)?;
         }
-        self.check_identity(&object, live)?;
+        self.check_identity(&object, live, matches!(how, How::Apply(_)))?;
         self.keep_other_part(&mut object, live, matches!(how, How::Apply(_)));
         if let How::Apply(manager) = how {
             let force = call.params.is_set("force");
@@ -108,10 +108,19 @@ impl Draft<'_> {
         Ok(Saved { value: saved.value.clone(), warnings })
     }
 
-    fn check_identity(&self, object: &Value, live: Option<&Value>) -> Result<(), ApiError> {
+    fn check_identity(&self, object: &Value, live: Option<&Value>, is_config: bool) -> Result<(), ApiError> {
         let Some(live) = live else { return Ok(()) };
         let (given, uid) = (meta::text(object, "uid"), meta::text(live, "uid"));
         if !given.is_empty() && given != uid {
+            if is_config && self.call.subresource() == "status" {
+                // What is applied to a status says nothing of the rest.
+                return Ok(());
+            }
+            if is_config {
+                let message = format!("Invalid value: \"{given}\": field is immutable");
+                let cause = Cause { field: "metadata.uid".to_owned(), reason: "FieldValueInvalid", message };
+                return Err(refused(self.call, &self.name, &Refusal::Invalid(vec![cause])));
+            }
             let because =
                 format!("Precondition failed: UID in precondition: {given}, UID in object meta: {uid}");
             return Err(ApiError::conflict(&self.call.what_of(&self.name), &because));

@@ -10,12 +10,11 @@ use super::pod::pod;
 /// The columns of a kind: their names, `*` before those for wide output only, `#` before those of integers.
 pub(super) fn heads(kind: &str) -> Vec<Head> {
     let names: &[&str] = match kind {
-        "ClusterRole" | "Role" => &["Name", "Created At"],
         "ClusterRoleBinding" | "RoleBinding" => {
             &["Name", "Role", "Age", "*Users", "*Groups", "*ServiceAccounts"]
         }
         "ConfigMap" => &["Name", "Data", "Age"],
-        "CustomResourceDefinition" => &["Name", "Created At"],
+        "ClusterRole" | "CustomResourceDefinition" | "Role" => &["Name", "Created At"],
         "DaemonSet" => &[
             "Name",
             "#Desired",

@@ -119,7 +119,8 @@ pub(super) fn pod(pod: &Value, age: Value, now: Timestamp) -> Vec<Value> {
             }
         }
         if reason == "Completed" && is_running {
-            reason = if has_condition(pod, "Ready") { "Running" } else { "NotReady" }.to_owned();
+            let word = if has_condition(pod, "Ready") { "Running" } else { "NotReady" };
+            word.clone_into(&mut reason);
         }
     } else {
         restarts = of_init;

@@ -61,8 +61,8 @@ async fn a_plain_write_takes_ownership_from_appliers() {
     let world = World::with_things().await;
     let path = format!("{THINGS}/t");
     world.apply(&path, "one", false, &thing("t", &json!({"note": "a"}))).await;
-    let patch = json!({"spec": {"note": "b"}});
-    let patched = world.send("PATCH", &format!("{path}?fieldManager=hand"), MERGE, &patch).await.body;
+    let change = json!({"spec": {"note": "b"}});
+    let patched = world.send("PATCH", &format!("{path}?fieldManager=hand"), MERGE, &change).await.body;
     assert_eq!(owners(&patched), [owner("hand", "", json!({"f:spec": {"f:note": {}}}))]);
     let conflict = world.apply(&path, "one", false, &thing("t", &json!({"note": "a"}))).await;
     assert_eq!(conflict.code, 409);

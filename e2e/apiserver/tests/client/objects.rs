@@ -83,8 +83,8 @@ async fn a_dry_run_changes_nothing() {
     assert_eq!((tried.code, &tried.body["data"]), (201, &json!({"a": "1"})));
     assert_eq!(world.get(&format!("{MAPS}/x")).await.code, 404);
     let created = world.post(MAPS, &config_map("x")).await.body;
-    let patch = json!({"data": {"a": "2"}});
-    let tried = world.send("PATCH", &format!("{MAPS}/x?dryRun=All"), MERGE, &patch).await;
+    let change = json!({"data": {"a": "2"}});
+    let tried = world.send("PATCH", &format!("{MAPS}/x?dryRun=All"), MERGE, &change).await;
     assert_eq!(tried.body["data"]["a"], "2");
     assert_eq!(world.delete(&format!("{MAPS}/x?dryRun=All")).await.code, 200);
     assert_eq!(world.get(&format!("{MAPS}/x")).await.body, created);
@@ -97,8 +97,8 @@ async fn each_kind_of_patch_works() {
     let path = format!("{MAPS}/x");
     let merged = world.send("PATCH", &path, MERGE, &json!({"data": {"a": null, "b": "2"}})).await;
     assert_eq!(merged.body["data"], json!({"b": "2"}));
-    let patch = json!([{"op": "add", "path": "/data/c", "value": "3"}, {"op": "remove", "path": "/data/b"}]);
-    let patched = world.send("PATCH", &path, JSON_PATCH, &patch).await;
+    let change = json!([{"op": "add", "path": "/data/c", "value": "3"}, {"op": "remove", "path": "/data/b"}]);
+    let patched = world.send("PATCH", &path, JSON_PATCH, &change).await;
     assert_eq!(patched.body["data"], json!({"c": "3"}));
     let failed = world.send("PATCH", &path, JSON_PATCH, &json!([{"op": "remove", "path": "/data/b"}])).await;
     assert_eq!(failed.code, 422, "{failed:?}");
@@ -110,12 +110,12 @@ async fn each_kind_of_patch_works() {
         "spec": {"containers": [{"name": "one", "image": "i"}, {"name": "two", "image": "j"}]},
     });
     world.post("/api/v1/namespaces/default/pods", &pod).await;
-    let patch = json!({
+    let change = json!({
         "metadata": {"$deleteFromPrimitiveList/finalizers": ["a/a"], "labels": {"l": "v"}},
         "spec": {"containers": [{"name": "two", "image": "k"}]},
     });
     let path = "/api/v1/namespaces/default/pods/p";
-    let merged = world.send("PATCH", path, STRATEGIC, &patch).await;
+    let merged = world.send("PATCH", path, STRATEGIC, &change).await;
     assert_eq!(merged.code, 200, "{merged:?}");
     let images: Vec<_> =
         merged.body["spec"]["containers"].as_array().expect("list").iter().map(|c| &c["image"]).collect();
@@ -140,9 +140,9 @@ async fn status_and_the_rest_are_written_apart_and_generations_count_the_rest() 
     assert_eq!((&created["spec"], created.get("status")), (&json!({"note": "a", "size": 1}), None));
     let (path, status) = (format!("{THINGS}/t"), format!("{THINGS}/t/status"));
 
-    let patch =
+    let change =
         json!({"metadata": {"labels": {"l": "v"}}, "spec": {"note": "b"}, "status": {"phase": "Good"}});
-    let by_status = world.send("PATCH", &status, MERGE, &patch).await.body;
+    let by_status = world.send("PATCH", &status, MERGE, &change).await.body;
     assert_eq!(by_status["status"], json!({"phase": "Good"}));
     assert_eq!((&by_status["spec"]["note"], by_status["metadata"].get("labels")), (&json!("a"), None));
     assert_eq!(by_status["metadata"]["generation"], 1);
@@ -173,8 +173,8 @@ async fn status_and_the_rest_are_written_apart_and_generations_count_the_rest() 
     let policy = json!({"metadata": {"name": "p"}, "spec": {"podSelector": {}}});
     let policies = "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies";
     assert_eq!(world.post(policies, &policy).await.body["metadata"]["generation"], 1);
-    let patch = json!({"spec": {"podSelector": {"matchLabels": {"a": "b"}}}});
-    let changed = world.send("PATCH", &format!("{policies}/p"), MERGE, &patch).await;
+    let change = json!({"spec": {"podSelector": {"matchLabels": {"a": "b"}}}});
+    let changed = world.send("PATCH", &format!("{policies}/p"), MERGE, &change).await;
     assert_eq!(changed.body["metadata"]["generation"], 2);
 }
 

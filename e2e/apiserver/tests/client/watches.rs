@@ -12,7 +12,7 @@ use kube_runtime::watcher::{self, Event, InitialListStrategy, watcher};
 use palisade_apiserver::Options;
 use serde_json::{Value, json};
 
-use crate::world::{MERGE, THINGS, World, config_map, soon, thing};
+use crate::world::{MERGE, THINGS, World, config_map, definition, soon, thing};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
@@ -164,6 +164,37 @@ async fn watches_of_a_kind_end_with_its_definition() {
 }
 
 #[tokio::test]
+async fn each_version_of_a_kind_is_read_and_watched_as_itself() {
+    let world = World::start().await;
+    let mut two = definition();
+    let versions = two["spec"]["versions"].as_array_mut().expect("versions");
+    let mut second = versions[0].clone();
+    (second["name"], second["storage"]) = (json!("v2"), json!(false));
+    versions.push(second);
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    assert_eq!(world.post(definitions, &two).await.code, 201);
+    let newer = THINGS.replace("/v1/", "/v2/");
+    let mut watch = lines(&world, &format!("{newer}?watch=true")).await;
+    let created = world.post(THINGS, &thing("t", &json!({"note": "a"}))).await.body;
+    let event = watch.event().await;
+    assert_eq!(
+        (&event["type"], &event["object"]["apiVersion"]),
+        (&json!("ADDED"), &json!("stable.example.com/v2"))
+    );
+    let read = world.get(&format!("{newer}/t")).await.body;
+    assert_eq!(event["object"], read);
+    assert_eq!((&read["spec"], &read["metadata"]), (&created["spec"], &created["metadata"]));
+    let change = json!({"spec": {"note": "b"}});
+    let changed = world.send("PATCH", &format!("{newer}/t"), MERGE, &change).await.body;
+    assert_eq!(changed["metadata"]["generation"], 2);
+    let older = world.get(&format!("{THINGS}/t")).await.body;
+    assert_eq!(
+        (&older["apiVersion"], &older["spec"]["note"]),
+        (&json!("stable.example.com/v1"), &json!("b"))
+    );
+}
+
+#[tokio::test]
 async fn typed_watches_read_the_same_events() {
     let world = World::start().await;
     let api: Api<ConfigMap> = Api::default_namespaced(world.client.clone());
@@ -182,11 +213,8 @@ where
 {
     let mut seen = Vec::new();
     loop {
-        let event = match soon(watch.next()).await.expect("endless") {
-            Ok(event) => event,
-            // It goes on by itself.
-            Err(_) => continue,
-        };
+        // It goes on by itself after an error.
+        let Ok(event) = soon(watch.next()).await.expect("endless") else { continue };
         let (text, is_last) = match &event {
             Event::Apply(pod) => (format!("apply {}", pod.name_any()), pod.name_any() == name),
             Event::Delete(pod) => (format!("delete {}", pod.name_any()), false),
