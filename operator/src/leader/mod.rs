@@ -1,5 +1,5 @@
 //! Which replica leads: the participant in the election around one Lease. Owns the requests, their time limits and
-//! the clock; [`election`] holds the rules. Knows nothing of what a leader does.
+//! the clock; `election` holds the rules. Knows nothing of what a leader does.
 
 mod election;
 mod lease;

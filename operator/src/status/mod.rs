@@ -1,7 +1,7 @@
 //! What people are told through the Kubernetes API: conditions on policies and Events. The only writer of both.
 //!
-//! [`index`] decides, from the hub's [`Progress`](crate::progress::Progress) and the time, what should be there; it has
-//! no client and no clock. [`writer`] sends what differs, while this operator leads. What the conditions and Events
+//! `index` decides, from the hub's [`Progress`](crate::progress::Progress) and the time, what should be there; it has
+//! no client and no clock. `writer` sends what differs, while this operator leads. What the conditions and Events
 //! mean is in docs/status.md.
 
 mod api;
