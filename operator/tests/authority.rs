@@ -5,7 +5,8 @@
 #[path = "common/memory.rs"]
 mod memory;
 
-use std::sync::Arc;
+use std::cell::RefCell;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use k8s_openapi::ByteString;
@@ -158,13 +159,16 @@ async fn a_leader_puts_back_what_is_deleted_or_damaged() {
     handshake(&replica.serving, &trusted, "palisade-operator").await.unwrap();
 }
 
-/// Keeps what is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+thread_local! {
+    static LOGGED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Keeps what each thread logs; a test and everything it spawns is one thread.
+struct Log;
 
 impl std::io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        LOGGED.with_borrow_mut(|kept| kept.extend_from_slice(bytes));
         Ok(bytes.len())
     }
 
@@ -173,16 +177,22 @@ impl std::io::Write for Log {
     }
 }
 
+/// The subscriber is the process's: beside one of a single thread, an event that another thread meets first is taken
+/// for one that nobody wants, and stays away from all.
+fn keep_the_log() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(|| Log).init();
+    });
+}
+
+fn said() -> String {
+    LOGGED.with_borrow(|kept| String::from_utf8(kept.clone()).unwrap())
+}
+
 #[tokio::test]
 async fn a_secret_of_other_content_is_left_alone_and_said_and_no_key_is_ever_logged() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _logging = tracing::subscriber::set_default(subscriber);
-    let said = || String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    keep_the_log();
 
     // A good one of another cluster, with a key that is not its own.
     let [elsewhere, other] = [Memory::new(), Memory::new()];
