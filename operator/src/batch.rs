@@ -21,8 +21,8 @@ pub struct Batch {
     /// Policies whose report changed; `None`: gone. Only the Kubernetes API has any.
     pub policies: BTreeMap<ObjectRef, Option<PolicyReport>>,
     /// How far the source has read each kind (by its name, such as `Pod`): the newest `metadata.resourceVersion` that
-    /// this batch and those before it contain, of objects, lists or bookmarks. Versions of one kind are ordered.
-    /// Only the Kubernetes API has any; tests wait on it.
+    /// this batch and those before it contain, of objects. Versions of one kind are ordered. A change that means nothing
+    /// here makes no batch, so its version may never be seen. Only the Kubernetes API has any; tests wait on it.
     pub seen: BTreeMap<&'static str, u64>,
 }
 

@@ -227,6 +227,7 @@ impl Hub {
 
     /// Says where a source of objects stands.
     pub fn source_is(&self, name: &'static str, state: SourceState) {
+        self.metrics.source_is(name, &state);
         self.lock().sources.insert(name, state);
         self.announce();
     }

@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::state::NodeState;
+use crate::state::{NodeState, SourceState};
 
 type Label = [(&'static str, &'static str); 1];
 
@@ -24,6 +24,8 @@ pub struct Metrics {
     objects: Family<Label, Gauge>,
     diagnostics: Family<Label, Gauge>,
     manifest_errors: Gauge,
+    sources: Family<[(&'static str, &'static str); 2], Gauge>,
+    policies_dropped: Counter,
     compile: Histogram,
     nodes: Family<Label, Gauge>,
     /// Updates sent, by kind: `snapshot`, `delta` or `confirm` (nothing to change).
@@ -46,6 +48,8 @@ impl Default for Metrics {
             objects: Family::default(),
             diagnostics: Family::default(),
             manifest_errors: Gauge::default(),
+            sources: Family::default(),
+            policies_dropped: Counter::default(),
             compile: Histogram::new(exponential_buckets(0.0001, 2.0, 18)),
             nodes: Family::default(),
             updates: Family::default(),
@@ -59,6 +63,10 @@ impl Default for Metrics {
         all.register("objects", "Objects in force, by kind", metrics.objects.clone());
         all.register("diagnostics", "Findings about objects, by severity", metrics.diagnostics.clone());
         all.register("manifest_errors", "Documents that cannot be read", metrics.manifest_errors.clone());
+        let help = "1 where the watch of a kind of the Kubernetes API is in a state, 0 in the others";
+        all.register("sources", help, metrics.sources.clone());
+        let help = "Policies dropped because the definition of their kind was deleted";
+        all.register("policies_dropped", help, metrics.policies_dropped.clone());
         let help = "Time to compile a batch of changes";
         all.register_with_unit("compile_duration", help, Unit::Seconds, metrics.compile.clone());
         all.register("nodes", "Nodes, by state", metrics.nodes.clone());
@@ -96,6 +104,19 @@ impl Metrics {
         }
         self.manifest_errors.set(to_gauge(manifest_errors));
         self.compile.observe(took.as_secs_f64());
+    }
+
+    /// Records where the watch of a kind stands.
+    pub fn source_is(&self, kind: &'static str, state: &SourceState) {
+        for label in SourceState::LABELS {
+            let is = label == state.label();
+            self.sources.get_or_create(&[("kind", kind), ("state", label)]).set(is.into());
+        }
+    }
+
+    /// Records policies that went with the definition of their kind.
+    pub fn dropped(&self, policies: usize) {
+        self.policies_dropped.inc_by(u64::try_from(policies).unwrap_or(u64::MAX));
     }
 
     /// Makes the metrics of another part a part of every scrape.

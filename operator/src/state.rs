@@ -31,7 +31,8 @@ pub enum SourceState {
     Synced,
     /// The API does not serve its kind yet: the definition is not installed.
     Missing,
-    /// The API no longer serves its kind; what it held stays in force for a time.
+    /// The API no longer serves its kind, or serves it anew and has not been given all of it again; what it held and
+    /// does not know any more stays in force for a time.
     Vanished {
         /// Since when.
         since: Timestamp,
@@ -46,6 +47,9 @@ pub enum SourceState {
 }
 
 impl SourceState {
+    /// Every label.
+    pub const LABELS: [&str; 5] = ["syncing", "synced", "missing", "vanished", "failing"];
+
     /// Its label in metrics.
     pub fn label(&self) -> &'static str {
         match self {

@@ -184,6 +184,7 @@ fn tell(fold: &mut Fold, hub: &Hub) {
                 resource::full_name(kind)
             ),
             Note::Dropped { kind, policies } => {
+                hub.metrics().dropped(policies);
                 error!(%kind, policies, "dropping the policies whose CustomResourceDefinition was deleted");
             }
         }

@@ -50,8 +50,19 @@ async fn policies_outlive_their_definition_for_the_time_of_grace() {
     assert_eq!(source.removed(), Vec::<String>::new());
     assert!(source.findings.values().flatten().all(|finding| finding.is_kept));
     assert_eq!(source.findings.len(), 20);
+    let in_state = |state: &str| format!("palisade_sources{{kind=\"AdminNetworkPolicy\",state=\"{state}\"}}");
+    source.is_counted(&[
+        (&in_state("vanished"), 1),
+        (&in_state("synced"), 0),
+        ("palisade_policies_dropped_total", 0),
+    ]);
     source.until("the end", |source| source.state(ANP) == "missing").await;
     source.until("the drop", |source| source.cluster.admin_policies.is_empty()).await;
+    source.is_counted(&[
+        (&in_state("missing"), 1),
+        (&in_state("vanished"), 0),
+        ("palisade_policies_dropped_total", 20),
+    ]);
     assert!(start.elapsed() >= grace, "{:?}", start.elapsed());
     assert!(source.findings.is_empty());
 }

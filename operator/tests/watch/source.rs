@@ -114,6 +114,15 @@ impl Source {
         self.until("a namespace", |source| source.cluster.namespaces.contains_key(&name)).await;
     }
 
+    /// Asserts what a scrape says.
+    pub fn is_counted(&self, expected: &[(&str, usize)]) {
+        let scrape = self.hub.metrics().render([]);
+        for (metric, value) in expected {
+            let line = format!("{metric} {value}");
+            assert!(scrape.lines().any(|found| found == line), "{line} is not in\n{scrape}");
+        }
+    }
+
     pub fn states(&self) -> Value {
         serde_json::to_value(self.hub.state()).unwrap()["sources"].take()
     }
