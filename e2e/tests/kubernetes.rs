@@ -1,6 +1,9 @@
 //! Policies through the Kubernetes API: applied by kubectl, obeyed by packets, spoken of in their status; malformed and
 //! from the future; many at once.
 
+#[allow(clippy::panic, dead_code, reason = "shared with the compiler's tests, which read other data of it")]
+#[path = "../../operator/compiler/tests/common/reference.rs"]
+mod reference;
 mod trial;
 
 use std::path::{Path, PathBuf};
@@ -31,6 +34,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// A port on which only floods are.
 const FLOOD: u16 = 9999;
 
+const DEFINITIONS: (&str, &str) = ("apiextensions.k8s.io/v1", "CustomResourceDefinition");
+
 /// What the scenarios have in common that are run through the API as well.
 const TAG: &str = "live";
 
@@ -48,6 +53,20 @@ fn main() -> ExitCode {
         }),
         trial::packets("many_at_once_cost_a_write_each", |directory| many(directory).boxed_local()),
     ];
+    let data = reference::directory();
+    if data.is_none() {
+        eprintln!("skipped: upstream's own definitions, which are not here");
+    }
+    trials.extend(["standard", "experimental"].map(|channel| {
+        let data = data.clone();
+        let name = format!("upstreams_definitions_do_as_well::{channel}");
+        let is_absent = data.is_none() || trial::skips_packets();
+        let test = move |directory| {
+            async move { upstreams(directory, &data.context("no reference data")?, channel).await }
+                .boxed_local()
+        };
+        trial::packets(&name, test).with_ignored_flag(is_absent)
+    }));
     match scenarios() {
         Ok(scenarios) => trials.extend(scenarios),
         Err(error) => {
@@ -200,6 +219,55 @@ async fn let_everything_through(show: &ApiShow) -> Result<()> {
     Ok(())
 }
 
+/// Where the definitions of the policy kinds, and their columns, are upstream's.
+async fn upstreams(directory: Arc<RunDir>, data: &Path, channel: &str) -> Result<()> {
+    let show = ApiShow::start(Kind::chosen()?, directory.path(), 1).await?;
+    let ours = show.objects.list(DEFINITIONS).await?;
+    let outcome = upstreams_definitions(&show, &ours, data, channel).await;
+    put_back(&show, &ours).await?;
+    outcome
+}
+
+async fn upstreams_definitions(show: &ApiShow, ours: &[Value], data: &Path, channel: &str) -> Result<()> {
+    for file in [
+        format!("v0.1.8/{channel}/policy.networking.k8s.io_adminnetworkpolicies.yaml"),
+        format!("v0.1.8/{channel}/policy.networking.k8s.io_baselineadminnetworkpolicies.yaml"),
+        format!("v0.2.0/{channel}/policy.networking.k8s.io_clusternetworkpolicies.yaml"),
+    ] {
+        let path = data.join("crds").join(file);
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let definition: Value = serde_saphyr::from_str(&text)?;
+        let replaced = show.objects.replace(&definition, |found| found["spec"] = definition["spec"].clone());
+        replaced.await.with_context(|| path.display().to_string())?;
+    }
+    let theirs = show.objects.list(DEFINITIONS).await?;
+    let differing = ours.iter().zip(&theirs).filter(|(one, other)| one["spec"] != other["spec"]).count();
+    ensure!(differing == 3, "{differing} definitions differ");
+
+    let kubectl = show.kubectl()?;
+    let open = obeyed(show).await.context("without policies")?;
+    kubectl.run(&["apply", "-f", &samples().to_string_lossy()], "").await?;
+    let closed = obeyed(show).await.context("with the samples")?;
+    ensure!(closed != open, "the samples change nothing");
+    let accepted = |object: &Value| status::is(object, "Accepted", "True");
+    for kind in ADMIN_KINDS {
+        let policies = show.objects.list(kind).await?;
+        ensure!(!policies.is_empty(), "the samples have no {}", kind.1);
+        show.objects.all_are(kind, policies.len(), "Accepted", LIMIT, accepted).await?;
+    }
+    kubectl.run(&["delete", "-f", &samples().to_string_lossy()], "").await?;
+    counted(show, &ADMIN_KINDS.map(|(_, kind)| kind)).await?;
+    Ok(())
+}
+
+/// Makes definitions again what they were: a cluster may outlive its test.
+async fn put_back(show: &ApiShow, definitions: &[Value]) -> Result<()> {
+    for definition in definitions {
+        show.objects.replace(definition, |found| found["spec"] = definition["spec"].clone()).await?;
+    }
+    Ok(())
+}
+
 /// An object that is not understood in one place.
 struct Case {
     what: &'static str,
@@ -303,7 +371,14 @@ fn cases() -> Vec<Case> {
 
 async fn not_understood(directory: Arc<RunDir>) -> Result<()> {
     let show = ApiShow::start(Kind::chosen()?, directory.path(), 1).await?;
-    let_everything_through(&show).await?;
+    let before = show.objects.list(DEFINITIONS).await?;
+    let outcome = fails_closed(&show).await;
+    put_back(&show, &before).await?;
+    outcome
+}
+
+async fn fails_closed(show: &ApiShow) -> Result<()> {
+    let_everything_through(show).await?;
     let flood = show.stage.flood("shop/api", "kube-system/dns", FLOOD).await?;
     let limit = scaled(Duration::from_secs(10));
     flood.steady(true, limit).await?;
@@ -311,7 +386,7 @@ async fn not_understood(directory: Arc<RunDir>) -> Result<()> {
         let mark = show.objects.put(&object).await.context(what)?;
         show.installation.settled(&[mark]).await.context(what)?;
         flood.steady(is_allowed, limit).await.context(what)?;
-        says(&show, &object, field).await.context(what)?;
+        says(show, &object, field).await.context(what)?;
         let mark = show.objects.delete(&object).await?.context("it was there")?;
         show.installation.settled(&[mark]).await.context(what)?;
         flood.steady(true, limit).await.with_context(|| format!("after: {what}"))?;
@@ -323,7 +398,7 @@ async fn not_understood(directory: Arc<RunDir>) -> Result<()> {
     flood.steady(false, limit).await?;
     let spoilt = admin("spoilt", &json!({"subject": 5, "egress": []}));
     show.installation.settled(&[show.objects.put(&spoilt).await?]).await?;
-    says(&show, &spoilt, "spec.subject").await?;
+    says(show, &spoilt, "spec.subject").await?;
     flood.steady(false, limit).await.context("its last good content stays in force")?;
     let repaired = admin("spoilt", &json!({"egress": [{"action": "Allow", "to": [{"namespaces": {}}]}]}));
     show.installation.settled(&[show.objects.put(&repaired).await?]).await?;
