@@ -9,7 +9,7 @@ E2E = $(TARGET)/debug/palisade-e2e
 TAG ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-files demo-up demo-down test test-apiserver scenarios bench crds lint fmt deny build clean
+.PHONY: help demo demo-files demo-up demo-down test test-apiserver scenarios opinion bench crds lint fmt deny build clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ test-apiserver: ## Build kube-apiserver and etcd (minutes, once) and run against
 scenarios: build ## Run the scenarios at every level, all or TAG=...; JUnit in target/scenarios.xml
 	@.ci/prepare bridges
 	@$(E2E) scenarios $(if $(TAG),--tag $(TAG)) --junit $(TARGET)/scenarios.xml
+
+opinion: build ## Hold the scenarios against cyclonus and kube-network-policies, built from source (minutes, once)
+	@.ci/opinion
 
 bench: ## Benchmarks of compiler and plan, then the time from a change to packets that obey
 	@.ci/prepare build packets

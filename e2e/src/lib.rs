@@ -15,6 +15,7 @@ pub mod levels;
 pub mod manifests;
 pub mod namespaces;
 pub mod objects;
+pub mod opinion;
 pub mod report;
 pub mod rundir;
 pub mod runner;

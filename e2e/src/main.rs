@@ -11,7 +11,7 @@ use palisade_e2e::report::{self, Paint};
 use palisade_e2e::runner::{self, Choice};
 use palisade_e2e::scale::Order;
 use palisade_e2e::scenario::Scenario;
-use palisade_e2e::{demo, hold, latency, scale};
+use palisade_e2e::{demo, hold, latency, opinion, scale};
 
 /// Palisade from end to end, in network namespaces of its own: nothing of this machine's network is touched.
 #[derive(Parser)]
@@ -87,6 +87,18 @@ enum Task {
         #[arg(long)]
         json: Option<PathBuf>,
     },
+    /// Hold the scenarios against what programs of others make of them; `make opinion` builds these.
+    Opinion {
+        /// The built program of `e2e/opinion`.
+        #[arg(long)]
+        program: PathBuf,
+        /// Where the scenario files are.
+        #[arg(long, default_value = "e2e/scenarios")]
+        directory: PathBuf,
+        /// Which differences are known, and why they are.
+        #[arg(long, default_value = "e2e/opinion/differences.yaml")]
+        differences: PathBuf,
+    },
     /// Create many policies and pods at full speed, and count what the operator writes for it.
     Scale {
         /// How many pods.
@@ -141,6 +153,7 @@ async fn main() -> ExitCode {
             true
         }),
         Task::Down { dir } => hold::down(&dir).await.map(|()| true),
+        Task::Opinion { program, directory, differences } => opinion::run(&program, &directory, &differences),
         Task::Scale { pods, policies, pods_first, json } => {
             let order = if pods_first { Order::PodsFirst } else { Order::AtOnce };
             scale::run(pods, policies, order, json.as_deref()).await.map(|()| true)

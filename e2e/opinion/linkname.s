@@ -1,0 +1,1 @@
+// Lets evaluatePacket stand without a body.
