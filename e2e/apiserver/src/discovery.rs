@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::registry::{Registry, Resource, Verbs};
 
 /// The order in which versions are preferred: stable ones first, then beta, then alpha, the higher before the lower.
-fn rank(version: &str) -> (Reverse<u8>, Reverse<u32>, Reverse<u32>) {
+pub(crate) fn rank(version: &str) -> (Reverse<u8>, Reverse<u32>, Reverse<u32>) {
     let number = |text: &str| text.parse::<u32>().unwrap_or_default();
     let rest = version.trim_start_matches('v');
     let (level, (major, minor)) = if let Some((major, minor)) = rest.split_once("beta") {
@@ -104,6 +104,10 @@ fn verbs(resource: &Resource) -> Vec<&'static str> {
         // They are emptied one by one.
         Verbs::All if resource.storage == "namespaces" => {
             vec!["create", "delete", "get", "list", "patch", "update", "watch"]
+        }
+        // In another order for no reason that matters, but people see it.
+        Verbs::All if resource.is_custom => {
+            vec!["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"]
         }
         Verbs::All => vec!["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
         Verbs::Create => vec!["create"],

@@ -3,6 +3,7 @@
 //! development server is wrong.
 
 mod accounts;
+mod admission;
 mod definitions;
 mod leases;
 mod objects;
@@ -83,6 +84,7 @@ fn trials(shared: &Arc<Shared>) -> Vec<Trial> {
         definitions::unknown_fields_are_dropped_or_refused,
         definitions::a_definition_takes_its_objects_with_it,
         definitions::kinds_are_found_by_discovery,
+        admission::the_same_objects_are_taken,
         leases::of_two_who_take_a_lease_one_fails,
         leases::an_event_is_one_object_of_two_groups,
         person::kubectl_shows_a_policys_conditions,

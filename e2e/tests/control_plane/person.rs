@@ -140,7 +140,7 @@ pub(crate) async fn kubectl_is_told_what_is_wrong(room: &Room) -> Result<()> {
     refused(&room.policy("p", 1001), &["spec.priority: Invalid value: 1001"]).await?;
     let mut policy = room.policy("p", 5);
     policy["spec"]["subjct"] = json!({});
-    // Until 1.26 it looked for them itself, and gave no path.
+    // Older ones than 1.27 look for them themselves, and give no path.
     refused(&policy, &["unknown field", "subjct"]).await?;
     let mut policy = room.policy("p", 5);
     policy["kind"] = "AdminNetworkPolice".into();

@@ -21,6 +21,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::{Resource, Verbs};
+use crate::auth::encode_standard;
 use crate::schema::{Cause, Definitions, Schema};
 
 /// What tells a kind from others: names, and whether it is in namespaces, has a status, and is only created.
@@ -186,6 +187,12 @@ static BUILT_IN: LazyLock<(Vec<Row>, Arc<Definitions>)> = LazyLock::new(|| {
     generator.subschema_for::<authentication::TokenRequest>();
     generator.subschema_for::<k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta>();
     let mut definitions: Map<String, Value> = generator.take_definitions(true);
+    // Kubernetes' own schemas have it required nowhere, and kubectl looks into them before it asks.
+    for definition in definitions.values_mut() {
+        if let Some(required) = definition.get_mut("required").and_then(Value::as_array_mut) {
+            required.retain(|name| name != "metadata");
+        }
+    }
     // Any JSON value, not only objects.
     let any = definitions.get_mut("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON");
     any.and_then(Value::as_object_mut).and_then(|any| any.remove("type"));
@@ -234,7 +241,11 @@ pub(super) fn resources() -> Vec<Resource> {
                 plural: row.plural.to_owned(),
                 singular: row.kind.to_lowercase(),
                 short_names: row.short.iter().map(|&name| name.to_owned()).collect(),
-                categories: all.contains(row.plural).then(|| "all".to_owned()).into_iter().collect(),
+                categories: match row.plural {
+                    plural if all.contains(plural) => vec!["all".to_owned()],
+                    "customresourcedefinitions" => vec!["api-extensions".to_owned()],
+                    _ => Vec::new(),
+                },
                 namespaced: row.namespaced,
                 has_status: row.status,
                 is_custom: false,
@@ -248,6 +259,7 @@ pub(super) fn resources() -> Vec<Resource> {
                 columns: Vec::new(),
                 schema_name: reference.rsplit('/').next().unwrap_or_default().to_owned(),
                 selectable: row.selectable.iter().map(|&field| field.to_owned()).collect(),
+                deprecation: None,
                 schema: Schema::built_in(row.schema.clone(), definitions),
             }
         })
@@ -304,6 +316,13 @@ pub(super) fn default(resource: &Resource, object: &mut Value) {
         }
         "Secret" => {
             if let Some(fields) = object.as_object_mut() {
+                // What was written as text for people is kept like the rest.
+                if let Some(Value::Object(texts)) = fields.remove("stringData")
+                    && let Some(data) = fields.entry("data").or_insert_with(|| json!({})).as_object_mut()
+                {
+                    let encoded = |text: Value| json!(encode_standard(text.as_str().unwrap_or_default()));
+                    data.extend(texts.into_iter().map(|(name, text)| (name, encoded(text))));
+                }
                 fields.entry("type").or_insert_with(|| "Opaque".into());
             }
         }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Column, Resource, Verbs};
+use crate::discovery::rank;
 use crate::schema::{Cause, Schema};
 
 /// Fills in what a definition leaves out.
@@ -37,6 +38,9 @@ fn versions(definition: &Value) -> impl Iterator<Item = &Value> {
 pub(super) fn storage(definition: &Value) -> String {
     text(definition, "/metadata/name").to_owned()
 }
+
+/// What a column may show.
+const COLUMN_TYPES: [&str; 5] = ["boolean", "date", "integer", "number", "string"];
 
 /// What its schema cannot say.
 pub(super) fn check(definition: &Value) -> Vec<Cause> {
@@ -83,11 +87,21 @@ pub(super) fn check(definition: &Value) -> Vec<Cause> {
             wrong(&path, "Required value: schemas are required".to_owned());
             continue;
         };
-        if schema.get("type").and_then(Value::as_str) != Some("object") {
+        let kind = schema.get("type").and_then(Value::as_str).filter(|kind| !kind.is_empty());
+        if kind.is_some_and(|kind| kind != "object") {
             wrong(&format!("{path}.type"), "Invalid value: must be object at the root".to_owned());
         }
         for cause in Schema::structural(schema.clone()).err().into_iter().flatten() {
             wrong(&format!("{path}.{}", cause.field), cause.message);
+        }
+        let columns = version.get("additionalPrinterColumns").and_then(Value::as_array).into_iter().flatten();
+        for (place, column) in columns.enumerate() {
+            let kind = text(column, "/type");
+            if !COLUMN_TYPES.contains(&kind) {
+                let field = format!("spec.versions[{index}].additionalPrinterColumns[{place}].type");
+                let all = COLUMN_TYPES.join(",");
+                wrong(&field, format!("Invalid value: \"{kind}\": must be one of {all}"));
+            }
         }
     }
     causes
@@ -119,10 +133,28 @@ pub(super) fn resources(definition: &Value) -> Result<Vec<Resource>, Vec<Cause>>
             columns: columns(version),
             schema_name: format!("{}.{name}.{kind}", reversed.join(".")),
             selectable: selectable(version),
+            deprecation: deprecation(definition, version),
             schema: Schema::structural(schema)?,
         });
     }
     Ok(resources)
+}
+
+/// The definition's own words, or which version to use instead.
+fn deprecation(definition: &Value, version: &Value) -> Option<String> {
+    if !is(version, "deprecated") {
+        return None;
+    }
+    if let Some(given) = version.get("deprecationWarning").and_then(Value::as_str) {
+        return Some(given.to_owned());
+    }
+    let (group, kind) = (text(definition, "/spec/group"), text(definition, "/spec/names/kind"));
+    let name = text(version, "/name");
+    let others = versions(definition).filter(|other| is(other, "served") && !is(other, "deprecated"));
+    let newest = others.map(|other| text(other, "/name")).min_by_key(|name| rank(name));
+    let instead = newest.filter(|newest| rank(newest) < rank(name));
+    let instead = instead.map(|newest| format!("; use {group}/{newest} {kind}")).unwrap_or_default();
+    Some(format!("{group}/{name} {kind} is deprecated{instead}"))
 }
 
 fn selectable(version: &Value) -> Vec<String> {

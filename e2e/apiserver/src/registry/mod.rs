@@ -77,6 +77,8 @@ pub struct Resource {
     pub schema_name: String,
     /// Fields beside `metadata.name` and `metadata.namespace` that field selectors may name.
     pub selectable: Vec<String>,
+    /// What its users are warned of, if they should use another version.
+    pub deprecation: Option<String>,
     schema: Schema,
 }
 
@@ -179,6 +181,14 @@ impl Registry {
     /// A kind by its path.
     pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Resource>> {
         self.read().get(&(group.to_owned(), version.to_owned(), plural.to_owned())).cloned()
+    }
+
+    /// Whether a version of a group is Kubernetes' own.
+    pub fn is_built_in(&self, group: &str, version: &str) -> bool {
+        let is = |resource: &Arc<Resource>| {
+            !resource.is_custom && resource.group == group && resource.version == version
+        };
+        self.read().values().any(is)
     }
 
     /// A kind as objects name it.

@@ -38,7 +38,7 @@ impl Answer {
 
     /// With `Warning` headers, which clients show.
     pub(super) fn with_warnings(mut self, warnings: Vec<String>) -> Self {
-        self.warnings = warnings;
+        self.warnings.extend(warnings);
         self
     }
 
@@ -64,6 +64,9 @@ impl Answer {
 
 impl From<ApiError> for Answer {
     fn from(error: ApiError) -> Self {
+        if error.is_plain {
+            return Self::bytes(error.code, "text/plain; charset=utf-8", format!("{}\n", error.message));
+        }
         let mut answer = Self::json(error.code, &error.status());
         answer.retry_after = error.retry_after;
         answer

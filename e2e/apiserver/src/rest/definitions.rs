@@ -15,16 +15,21 @@ fn key(name: &str) -> Key {
 }
 
 /// Serves the kinds of a definition, and says in its status that it does.
-pub(super) fn installed(core: &Core, name: &str, definition: &Value) {
+///
+/// `old` is the definition as it was before. If it said something else, the kinds' watches end: clients have to come
+/// back and are served by the new one.
+pub(super) fn installed(core: &Core, name: &str, definition: &Value, old: Option<&Value>) {
     if meta::is_deleting(definition) {
         return;
     }
-    if let Err(causes) = core.registry.install(definition) {
-        // Admission has compiled the schema before.
-        warn!(definition = name, ?causes, "a definition that was admitted cannot be served");
-        return;
+    if old.is_none_or(|old| old.get("spec") != definition.get("spec")) {
+        if let Err(causes) = core.registry.install(definition) {
+            // Admission has compiled the schema before.
+            warn!(definition = name, ?causes, "a definition that was admitted cannot be served");
+            return;
+        }
+        core.store.revive_kind(name);
     }
-    core.store.revive_kind(name);
     while let Some(live) = core.store.get(STORAGE, &key(name)) {
         let status = status(&live.value);
         if live.value.get("status") == Some(&status) {

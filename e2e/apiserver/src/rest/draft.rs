@@ -102,7 +102,7 @@ impl Draft<'_> {
         } else if namespaces::is_namespace(resource) {
             namespaces::finish(core, &self.name);
         } else if resource.is_definition() {
-            definitions::installed(core, &self.name, &saved.value);
+            definitions::installed(core, &self.name, &saved.value, live);
         }
         // A definition's answer comes before its conditions, as kube-apiserver's does.
         Ok(Saved { value: saved.value.clone(), warnings })

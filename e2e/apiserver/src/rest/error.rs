@@ -39,12 +39,23 @@ pub(super) struct ApiError {
     pub(super) proceed: Option<String>,
     /// Seconds, for `Retry-After` and `details.retryAfterSeconds`.
     pub(super) retry_after: Option<u64>,
+    /// A line for people instead of a `Status`.
+    pub(super) is_plain: bool,
 }
 
 impl ApiError {
     /// An error with a message of its own.
     pub(super) fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: Value::Null, proceed: None, retry_after: None }
+        let message = message.into();
+        Self {
+            code,
+            reason,
+            message,
+            details: Value::Null,
+            proceed: None,
+            retry_after: None,
+            is_plain: false,
+        }
     }
 
     fn about(mut self, what: &What) -> Self {
@@ -85,6 +96,11 @@ impl ApiError {
         let mut error = Self::new(404, "NotFound", "the server could not find the requested resource");
         error.details = json!({});
         error
+    }
+
+    /// 404: no such group or version.
+    pub(super) fn no_such_page() -> Self {
+        Self { is_plain: true, ..Self::new(404, "NotFound", "404 page not found") }
     }
 
     /// 405.

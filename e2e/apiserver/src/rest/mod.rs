@@ -107,12 +107,16 @@ async fn respond(
         Some(Effect::LoseAnswer | Effect::Delay { .. }) | None => {}
     }
     let resource = core.registry.find(&path.group, &path.version, &path.resource);
-    let resource = resource.ok_or_else(ApiError::no_such_path)?;
+    let is_ours = || core.registry.is_built_in(&path.group, &path.version);
+    let resource = resource
+        .ok_or_else(|| if is_ours() { ApiError::no_such_path() } else { ApiError::no_such_page() })?;
     let content_type = text(&parts.headers, header::CONTENT_TYPE).to_owned();
     let form = Form::of(text(&parts.headers, header::ACCEPT))?;
     let call = Call { resource, path, params, form, user, kind, content_type, body };
     debug!(verb, resource = call.kind.resource, name = call.name(), user = call.user.name, "request");
+    let deprecation = call.resource.deprecation.clone();
     let answer = dispatch(core, call, connection);
+    let answer = answer.map(|answer| answer.with_warnings(deprecation.into_iter().collect()));
     if verdict.effect == Some(Effect::LoseAnswer) {
         return reset(connection).await;
     }

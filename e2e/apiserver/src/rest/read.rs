@@ -30,14 +30,7 @@ impl Selection {
                 || call.resource.selectable.iter().any(|selectable| selectable == field)
         };
         if let Some(unknown) = fields.fields().find(|field| !is_known(field)) {
-            return Err(ApiError::bad_request(format!(
-                "Unable to find \"{}, Resource={}\" that match label selector \"{}\", field selector \"{}\": field \
-                 label not supported: {unknown}",
-                call.resource.api_version(),
-                call.resource.plural,
-                call.params.get("labelSelector").unwrap_or_default(),
-                call.params.get("fieldSelector").unwrap_or_default(),
-            )));
+            return Err(ApiError::bad_request(format!("field label not supported: {unknown}")));
         }
         Ok(Self { labels, fields })
     }

@@ -222,6 +222,8 @@ impl Watch {
 
     /// Makes lines of what has happened.
     fn read(&mut self) {
+        // What has happened until now is still told as the old definition has it.
+        self.is_over |= self.is_redefined();
         loop {
             let news = match self.core.store.since(&self.call.resource.storage, self.revision) {
                 Ok(news) => news,
@@ -243,6 +245,13 @@ impl Watch {
                 return;
             }
         }
+    }
+
+    /// Whether another definition has taken this kind's place. One that is gone ends its kind's history instead.
+    fn is_redefined(&self) -> bool {
+        let resource = &self.call.resource;
+        let now = self.core.registry.find(&resource.group, &resource.version, &resource.plural);
+        now.is_some_and(|now| !Arc::ptr_eq(&now, resource))
     }
 
     fn line_of(&self, change: &Change) -> Option<Bytes> {

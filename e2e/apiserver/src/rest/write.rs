@@ -1,6 +1,7 @@
 //! Create, replace and patch. All come together in [`Draft`].
 
 use serde_json::{Value, json};
+use tracing::debug;
 
 use super::answer::Answer;
 use super::call::{Call, decode};
@@ -138,8 +139,11 @@ pub(super) fn patch(core: &Core, call: &Call) -> Result<Answer, ApiError> {
         return apply_patch(core, call);
     }
     let patch = decode("application/json", &call.body)?;
+    // kube-apiserver does not say more of it either.
     let unprocessable = |error: crate::patch::PatchError| {
-        let mut status = ApiError::new(422, "Invalid", error.to_string());
+        debug!(%error, "a patch that does not fit");
+        let message = "the server rejected our request due to an error in our request";
+        let mut status = ApiError::new(422, "Invalid", message);
         status.details = json!({});
         status
     };

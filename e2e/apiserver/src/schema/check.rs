@@ -15,14 +15,9 @@ pub(super) fn check(schema: &Schema, part: &Value, value: &Value, path: &str, ca
     match value {
         Value::Object(fields) => {
             let known = properties(part);
-            for name in strings(part, "required") {
-                if !fields.contains_key(name) {
-                    causes.push(Cause {
-                        field: join(path, name),
-                        reason: "FieldValueRequired",
-                        message: "Required value".to_owned(),
-                    });
-                }
+            // An object of a wrong size is not looked into.
+            if bounds(part, fields.len(), ["minProperties", "maxProperties"], "properties", path, causes) {
+                return;
             }
             for (name, field) in fields {
                 let next = known.and_then(|known| known.get(name));
@@ -32,7 +27,15 @@ pub(super) fn check(schema: &Schema, part: &Value, value: &Value, path: &str, ca
                     check(schema, next, field, &join(path, name), causes);
                 }
             }
-            bounds(part, fields.len(), ["minProperties", "maxProperties"], "properties", value, path, causes);
+            for name in strings(part, "required") {
+                if !fields.contains_key(name) {
+                    causes.push(Cause {
+                        field: join(path, name),
+                        reason: "FieldValueRequired",
+                        message: "Required value".to_owned(),
+                    });
+                }
+            }
         }
         Value::Array(items) => {
             if let Some(next) = part.get("items") {
@@ -40,6 +43,7 @@ pub(super) fn check(schema: &Schema, part: &Value, value: &Value, path: &str, ca
                     check(schema, next, item, &format!("{path}[{index}]"), causes);
                 }
             }
+            bounds(part, items.len(), ["minItems", "maxItems"], "items", path, causes);
             unique(part, items, path, causes);
         }
         _ => {}
@@ -155,29 +159,25 @@ fn scalar(schema: &Schema, part: &Value, value: &Value, path: &str, causes: &mut
                 causes.push(invalid(path, value, &what));
             }
         }
-        Value::Array(items) => {
-            bounds(part, items.len(), ["minItems", "maxItems"], "items", value, path, causes);
-        }
         _ => {}
     }
 }
 
+/// Whether a list or an object has a wrong size.
 fn bounds(
     part: &Value,
     count: usize,
     [least, most]: [&str; 2],
     what: &str,
-    value: &Value,
     path: &str,
     causes: &mut Vec<Cause>,
-) {
+) -> bool {
+    let before = causes.len();
     let count = u64::try_from(count).unwrap_or(u64::MAX);
     if let Some(least) = part.get(least).and_then(Value::as_u64)
         && count < least
     {
-        let size = Value::from(count);
-        let subject = if what == "items" { &size } else { value };
-        causes.push(invalid(path, subject, &format!("should have at least {least} {what}")));
+        causes.push(invalid(path, &Value::from(count), &format!("should have at least {least} {what}")));
     }
     if let Some(most) = part.get(most).and_then(Value::as_u64)
         && count > most
@@ -185,6 +185,7 @@ fn bounds(
         let message = format!("Too many: {count}: must have at most {most} items");
         causes.push(Cause { field: path.to_owned(), reason: "FieldValueTooMany", message });
     }
+    causes.len() > before
 }
 
 /// Lists that are sets or maps name nothing twice.
@@ -245,13 +246,4 @@ pub(super) fn shown(value: Option<&Value>) -> String {
         None | Some(Value::Null) => "null".to_owned(),
         Some(value) => value.to_string(),
     }
-}
-
-/// The value at a path as causes write it.
-pub(super) fn at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
-    let steps = path.split(['.', '[']).filter(|step| !step.is_empty());
-    steps.map(|step| step.trim_end_matches(']')).try_fold(object, |value, step| match value {
-        Value::Array(items) => items.get(step.parse::<usize>().ok()?),
-        value => value.get(step),
-    })
 }

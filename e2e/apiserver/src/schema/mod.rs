@@ -4,6 +4,7 @@
 mod check;
 mod fields;
 mod refs;
+mod structural;
 #[cfg(test)]
 mod tests;
 
@@ -95,6 +96,10 @@ impl Schema {
     pub fn structural(root: Value) -> Result<Self, Vec<Cause>> {
         let mut patterns = HashMap::new();
         let mut causes = Vec::new();
+        structural::check(&root, "", "", &mut causes);
+        if !causes.is_empty() {
+            return Err(causes);
+        }
         refs::collect_patterns(&root, "", &mut patterns, &mut causes);
         let compiled = compile_schema(&root);
         let broken = refs::rules(&root, "", &compiled);
@@ -130,7 +135,7 @@ impl Schema {
             }
             let rules = rules.lock().unwrap_or_else(PoisonError::into_inner);
             if let Err(errors) = rules.validator.validate_compiled(&rules.compiled, object, old) {
-                causes.extend(errors.into_vec().into_iter().map(|error| broken_rule(object, error)));
+                causes.extend(errors.into_vec().into_iter().map(|error| self.broken_rule(error)));
             }
         }
         causes
@@ -158,6 +163,33 @@ impl Schema {
         })
     }
 
+    /// A rule's complaint. It shows of a value only the type, so that no secret gets into a message.
+    fn broken_rule(&self, error: kube_cel::ValidationError) -> Cause {
+        let reason = match error.reason.as_deref() {
+            Some("FieldValueRequired") => "FieldValueRequired",
+            Some("FieldValueForbidden") => "FieldValueForbidden",
+            Some("FieldValueDuplicate") => "FieldValueDuplicate",
+            _ => "FieldValueInvalid",
+        };
+        let field = error.field_path;
+        let names: Vec<&str> = field.split('.').filter(|name| !name.is_empty()).collect();
+        let part = names.iter().try_fold(&self.root, |part, name| {
+            let mut part = properties(part).and_then(|known| known.get(name.split('[').next()?));
+            for _ in name.matches('[') {
+                part = part.and_then(|part| part.get("items").or_else(|| part.get("additionalProperties")));
+            }
+            part
+        });
+        let kind = part.and_then(|part| part.get("type")).and_then(Value::as_str).unwrap_or("object");
+        let message = match reason {
+            "FieldValueRequired" => format!("Required value: {}", error.message),
+            "FieldValueForbidden" => format!("Forbidden: {}", error.message),
+            "FieldValueDuplicate" => format!("Duplicate value: \"{kind}\""),
+            _ => format!("Invalid value: \"{kind}\": {}", error.message),
+        };
+        Cause { field: if field.is_empty() { "<nil>".to_owned() } else { field }, reason, message }
+    }
+
     fn resolved<'a>(&'a self, schema: &'a Value) -> &'a Value {
         self.definitions.resolve(schema)
     }
@@ -183,24 +215,6 @@ fn unchecked() -> Cause {
                   the existing errors to complete validation"
             .to_owned(),
     }
-}
-
-fn broken_rule(object: &Value, error: kube_cel::ValidationError) -> Cause {
-    let reason = match error.reason.as_deref() {
-        Some("FieldValueRequired") => "FieldValueRequired",
-        Some("FieldValueForbidden") => "FieldValueForbidden",
-        Some("FieldValueDuplicate") => "FieldValueDuplicate",
-        _ => "FieldValueInvalid",
-    };
-    let field = error.field_path;
-    let words = match reason {
-        "FieldValueRequired" => "Required value".to_owned(),
-        "FieldValueForbidden" => "Forbidden".to_owned(),
-        "FieldValueDuplicate" => format!("Duplicate value: {}", check::shown(check::at(object, &field))),
-        _ => format!("Invalid value: {}", check::shown(check::at(object, &field))),
-    };
-    let field = if field.is_empty() { "<nil>".to_owned() } else { field };
-    Cause { field, reason, message: format!("{words}: {}", error.message) }
 }
 
 /// The fields of a schema's object, by name.

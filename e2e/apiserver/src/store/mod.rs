@@ -237,7 +237,7 @@ impl Store {
         }
     }
 
-    /// A dropped kind is there again.
+    /// A kind is there, whether new, changed or dropped before; its watchers are woken.
     pub fn revive_kind(&self, kind: &str) {
         if let Some(kind) = self.inner().kinds.get_mut(kind) {
             kind.set_dropped(false);

@@ -1,5 +1,7 @@
 //! The part of `JSONPath` that columns use: names, quoted names, indices, `*`, and filters by equality.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 /// Everything that a path leads to, such as `.status.conditions[?(@.type=="Ready")].status`; nothing where the path is malformed.
@@ -13,7 +15,7 @@ pub(super) fn find<'a>(object: &'a Value, path: &str) -> Vec<&'a Value> {
 }
 
 enum Step<'a> {
-    Name(&'a str),
+    Name(Cow<'a, str>),
     Index(usize),
     All,
     Filter { path: &'a str, value: &'a str },
@@ -22,7 +24,7 @@ enum Step<'a> {
 impl Step<'_> {
     fn from<'v>(&self, value: &'v Value) -> Vec<&'v Value> {
         match (self, value) {
-            (Self::Name(name), value) => value.get(*name).into_iter().collect(),
+            (Self::Name(name), value) => value.get(&**name).into_iter().collect(),
             (Self::Index(index), Value::Array(items)) => items.get(*index).into_iter().collect(),
             (Self::All, Value::Array(items)) => items.iter().collect(),
             (Self::All, Value::Object(fields)) => fields.values().collect(),
@@ -56,7 +58,8 @@ fn steps(path: &str) -> Option<Vec<Step<'_>>> {
             } else if let Ok(index) = step.parse() {
                 steps.push(Step::Index(index));
             } else {
-                steps.push(Step::Name(step.trim_matches(['"', '\''])));
+                // As Kubernetes has it: a dot separates even here, unless it is escaped.
+                steps.extend(names(step.trim_matches(['"', '\''])));
             }
         } else {
             rest = rest.trim_start_matches('.');
@@ -64,11 +67,27 @@ fn steps(path: &str) -> Option<Vec<Step<'_>>> {
             let (name, after) = rest.split_at(end);
             rest = after;
             if !name.is_empty() {
-                steps.push(if name == "*" { Step::All } else { Step::Name(name) });
+                steps.push(if name == "*" { Step::All } else { Step::Name(Cow::Borrowed(name)) });
             }
         }
     }
     Some(steps)
+}
+
+/// Names with dots between them; a backslash takes a dot into a name.
+fn names<'a>(text: &str) -> Vec<Step<'a>> {
+    let mut names = Vec::new();
+    let mut name = String::new();
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => name.extend(characters.next()),
+            '.' => names.push(Step::Name(Cow::Owned(std::mem::take(&mut name)))),
+            other => name.push(other),
+        }
+    }
+    names.push(Step::Name(Cow::Owned(name)));
+    names
 }
 
 /// Where a bracket ends, brackets and quotes inside of it left alone.
@@ -105,7 +124,8 @@ mod tests {
             (".spec.priority", vec![json!(5)]),
             (".spec.names[1]", vec![json!("b")]),
             (".spec.names[*]", vec![json!("a"), json!("b")]),
-            (".metadata.annotations['example.com/a.b']", vec![json!("c")]),
+            (".metadata.annotations['example\\.com/a\\.b']", vec![json!("c")]),
+            (".metadata.annotations['example.com/a.b']", vec![]),
             (".status.conditions[?(@.type==\"Ready\")].status", vec![json!("True")]),
             (".status.conditions[?(@.type=='A')].status", vec![json!("False")]),
             (".status.nothing", vec![]),
