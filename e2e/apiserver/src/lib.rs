@@ -14,6 +14,7 @@ mod meta;
 pub mod openapi;
 pub mod patch;
 mod protobuf;
+mod qualified;
 pub mod registry;
 pub mod requests;
 mod rest;

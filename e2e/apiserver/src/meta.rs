@@ -3,6 +3,7 @@
 use rand::RngExt as _;
 use serde_json::{Value, json};
 
+use crate::qualified;
 use crate::registry::Resource;
 
 /// How long a generated name's random end is, and of which letters, as in Kubernetes: no vowels, no words.
@@ -70,18 +71,12 @@ pub(crate) fn generated_name(prefix: &str) -> String {
 
 /// What is wrong with a name of a kind, in Kubernetes' words.
 pub(crate) fn wrong_name(resource: &Resource, name: &str) -> Option<String> {
-    let is_alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let is_label = |part: &str| {
-        part.starts_with(is_alphanumeric)
-            && part.ends_with(is_alphanumeric)
-            && part.chars().all(|c| is_alphanumeric(c) || c == '-')
-    };
     if resource.group == "rbac.authorization.k8s.io" {
         let is_wrong = matches!(name, "." | "..") || name.contains(['/', '%']);
         return is_wrong.then(|| "may not be '.' or '..' and may not contain '/' or '%'".to_owned());
     }
     if matches!(resource.plural.as_str(), "namespaces" | "services") && resource.group.is_empty() {
-        let is_wrong = name.len() > 63 || !is_label(name);
+        let is_wrong = name.len() > 63 || !qualified::is_label(name);
         return is_wrong.then(|| {
             "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start \
              and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is \
@@ -89,12 +84,7 @@ pub(crate) fn wrong_name(resource: &Resource, name: &str) -> Option<String> {
                 .to_owned()
         });
     }
-    (name.len() > 253 || !name.split('.').all(is_label)).then(|| {
-        "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must \
-         start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
-         '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
-            .to_owned()
-    })
+    qualified::subdomain(name).into_iter().next()
 }
 
 /// Whether a kind's objects count their generations.

@@ -161,6 +161,8 @@ impl Asker<'_> {
                     causes.map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
                 // Of equal rank: a real server goes through fields in no order.
                 said.sort();
+                // A real server says it once for each time that it looked.
+                said.dedup();
                 if said.is_empty() {
                     said.push(status.message.clone());
                 }

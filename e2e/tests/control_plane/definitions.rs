@@ -200,6 +200,41 @@ pub(crate) async fn a_definition_takes_its_objects_with_it(room: &Room) -> Resul
     Ok(())
 }
 
+pub(crate) async fn watches_end_when_their_definition_changes(room: &Room) -> Result<()> {
+    let definitions: Api<CustomResourceDefinition> = Api::all(room.client.clone());
+    let group = format!("{}.palisade.example", room.name);
+    let name = format!("things.{group}");
+    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk(&group, "v1", "Thing"));
+    let things: Api<DynamicObject> = Api::namespaced_with(room.client.clone(), &room.name, &kind);
+    definitions.create(&PostParams::default(), &definition(&group)?).await?;
+    let limit = scaled(LIMIT);
+    let is_there = await_condition(definitions.clone(), &name, conditions::is_crd_established());
+    timeout(limit, is_there).await.context("not established")??;
+    let from = things.list(&ListParams::default()).await?.metadata.resource_version.set("version")?;
+    let only = WatchParams::default().disable_bookmarks();
+    let mut events = things.watch(&only, &from).await?.boxed();
+
+    // What is no change of the kind is nothing to its watches.
+    let label = Patch::Merge(json!({"metadata": {"labels": {"a": "b"}}}));
+    definitions.patch(&name, &PatchParams::default(), &label).await?;
+    let one = things.create(&PostParams::default(), &DynamicObject::new("one", &kind)).await?;
+    let event = next(&mut events).await?;
+    ensure!(matches!(event, Some(WatchEvent::Added(_))), "{event:?}");
+
+    let short = Patch::Merge(json!({"spec": {"names": {"shortNames": ["th"]}}}));
+    definitions.patch(&name, &PatchParams::default(), &short).await?;
+    let event = next(&mut events).await?;
+    ensure!(event.is_none(), "{event:?}");
+    // Nothing is lost: whoever comes back goes on from where it was.
+    let from = one.metadata.resource_version.set("version")?;
+    let mut events = things.watch(&only, &from).await?.boxed();
+    things.delete("one", &DeleteParams::default()).await?;
+    let event = next(&mut events).await?;
+    ensure!(matches!(event, Some(WatchEvent::Deleted(_))), "{event:?}");
+    definitions.delete(&name, &DeleteParams::default()).await?;
+    Ok(())
+}
+
 /// Waits until a group is served no longer; API servers take their time.
 async fn absent(client: &Client, group: &str) -> Result<()> {
     let asked = timeout(scaled(LIMIT), async {

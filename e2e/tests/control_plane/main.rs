@@ -83,6 +83,7 @@ fn trials(shared: &Arc<Shared>) -> Vec<Trial> {
         definitions::policies_are_read_as_they_were_written,
         definitions::unknown_fields_are_dropped_or_refused,
         definitions::a_definition_takes_its_objects_with_it,
+        definitions::watches_end_when_their_definition_changes,
         definitions::kinds_are_found_by_discovery,
         admission::the_same_objects_are_taken,
         leases::of_two_who_take_a_lease_one_fails,

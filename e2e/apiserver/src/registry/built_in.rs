@@ -20,7 +20,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiext
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::{Resource, Verbs};
+use super::{Resource, Verbs, network_policy};
 use crate::auth::encode_standard;
 use crate::schema::{Cause, Definitions, Schema};
 
@@ -356,7 +356,8 @@ pub(super) fn check(resource: &Resource, object: &Value, old: Option<&Value>) ->
     }
     match (resource.kind.as_str(), old) {
         ("Pod", Some(old)) => pod_update(object, old),
-        ("NetworkPolicy", _) => network_policy(object),
+        ("NetworkPolicy", _) => network_policy::check(object),
+        ("ConfigMap", _) => config_map(object),
         ("Event", None) => event(object),
         ("Lease", _) => {
             let seconds = object.pointer("/spec/leaseDurationSeconds").and_then(Value::as_i64);
@@ -415,41 +416,24 @@ fn event(object: &Value) -> Vec<Cause> {
     vec![cause(field, format!("Invalid value: \"{about}\": does not match event.namespace"))]
 }
 
-fn network_policy(object: &Value) -> Vec<Cause> {
+fn config_map(object: &Value) -> Vec<Cause> {
+    let keys = ["data", "binaryData"].map(|part| (part, object.get(part).and_then(Value::as_object)));
+    let is_known = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
     let mut causes = Vec::new();
-    for (direction, peers) in [("ingress", "from"), ("egress", "to")] {
-        let rules = object.pointer(&format!("/spec/{direction}")).and_then(Value::as_array);
-        for (index, rule) in rules.into_iter().flatten().enumerate() {
-            let path = format!("spec.{direction}[{index}]");
-            let ports = rule.get("ports").and_then(Value::as_array).into_iter().flatten().enumerate();
-            for (place, port) in ports {
-                let number = port.get("port").and_then(Value::as_i64);
-                if let Some(number) = number.filter(|number| !(1..=65535).contains(number)) {
-                    let text = format!("Invalid value: {number}: must be between 1 and 65535, inclusive");
-                    causes.push(cause(&format!("{path}.ports[{place}].port"), text));
-                }
-            }
-            let peers_given = rule.get(peers).and_then(Value::as_array).into_iter().flatten().enumerate();
-            for (place, peer) in peers_given {
-                let cidr = peer.pointer("/ipBlock/cidr").and_then(Value::as_str);
-                if let Some(cidr) = cidr.filter(|cidr| !is_cidr(cidr)) {
-                    let text = format!(
-                        "Invalid value: \"{cidr}\": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
-                    );
-                    causes.push(cause(&format!("{path}.{peers}[{place}].ipBlock.cidr"), text));
-                }
+    for (part, fields) in keys {
+        for name in fields.into_iter().flat_map(Map::keys) {
+            if name.is_empty() || !name.chars().all(is_known) {
+                causes.push(cause(
+                    &format!("{part}[{name}]"),
+                    format!(
+                        "Invalid value: {}: a valid config key must consist of alphanumeric characters, '-', '_' or \
+                         '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is \
+                         '[-._a-zA-Z0-9]+')",
+                        Value::from(name.as_str())
+                    ),
+                ));
             }
         }
     }
     causes
-}
-
-fn is_cidr(text: &str) -> bool {
-    let Some((address, length)) = text.split_once('/') else { return false };
-    let most = match address.parse::<std::net::IpAddr>() {
-        Ok(std::net::IpAddr::V4(_)) => 32,
-        Ok(std::net::IpAddr::V6(_)) => 128,
-        Err(_) => return false,
-    };
-    length.parse::<u8>().is_ok_and(|length| length <= most)
 }

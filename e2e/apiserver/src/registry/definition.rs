@@ -39,6 +39,23 @@ pub(super) fn storage(definition: &Value) -> String {
     text(definition, "/metadata/name").to_owned()
 }
 
+/// A number without fraction is an integer, however it was written.
+pub(super) fn whole_numbers(value: &mut Value) {
+    match value {
+        Value::Number(number) => {
+            // Below 2^53 every float is what it says.
+            let whole =
+                number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0 && float.abs() < 9e15);
+            if let Some(whole) = whole.and_then(|float| format!("{float:.0}").parse::<i64>().ok()) {
+                *value = whole.into();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(whole_numbers),
+        Value::Object(fields) => fields.values_mut().for_each(whole_numbers),
+        _ => {}
+    }
+}
+
 /// What a column may show.
 const COLUMN_TYPES: [&str; 5] = ["boolean", "date", "integer", "number", "string"];
 
@@ -82,7 +99,13 @@ pub(super) fn check(definition: &Value) -> Vec<Cause> {
         );
     }
     for (index, version) in versions(definition).enumerate() {
-        let path = format!("spec.versions[{index}].schema.openAPIV3Schema");
+        // A schema that all versions share is kept apart from them.
+        let schemas: Vec<_> = versions(definition).map(|version| version.get("schema")).collect();
+        let path = if schemas.windows(2).all(|pair| pair[0] == pair[1]) {
+            "spec.validation.openAPIV3Schema".to_owned()
+        } else {
+            format!("spec.versions[{index}].schema.openAPIV3Schema")
+        };
         let Some(schema) = version.pointer("/schema/openAPIV3Schema") else {
             wrong(&path, "Required value: schemas are required".to_owned());
             continue;

@@ -3,6 +3,7 @@
 mod built_in;
 mod definition;
 mod lists;
+mod network_policy;
 #[cfg(test)]
 mod tests;
 
@@ -113,7 +114,12 @@ impl Resource {
         if self.is_definition() {
             definition::complete(object);
         }
-        let unknown = self.schema.prune(object);
+        if self.is_custom {
+            definition::whole_numbers(object);
+        }
+        let mut unknown = self.schema.prune(object);
+        // Metadata is decoded first.
+        unknown.sort_by_key(|path| !path.starts_with("metadata."));
         let unknown: Vec<String> =
             unknown.into_iter().map(|path| format!("unknown field \"{path}\"")).collect();
         if fields == FieldValidation::Strict && !unknown.is_empty() {
@@ -121,7 +127,8 @@ impl Resource {
         }
         self.schema.default(object);
         built_in::default(self, object);
-        let mut causes = self.schema.check(object, old);
+        let mut causes = crate::qualified::metadata(object);
+        causes.extend(self.schema.check(object, old));
         causes.extend(built_in::check(self, object, old));
         if self.is_definition() && causes.is_empty() {
             causes.extend(definition::check(object));

@@ -152,9 +152,15 @@ impl Params {
             None | Some("Warn") => Ok(FieldValidation::Warn),
             Some("Ignore") => Ok(FieldValidation::Ignore),
             Some("Strict") => Ok(FieldValidation::Strict),
-            Some(other) => Err(ApiError::bad_request(format!(
-                "fieldValidation: \"{other}\" is none of Ignore, Warn and Strict"
-            ))),
+            Some(other) => {
+                let message = format!(
+                    "Unsupported value: \"{other}\": supported values: \"\", \"Ignore\", \"Strict\", \"Warn\""
+                );
+                let cause = serde_json::json!({"reason": "FieldValueNotSupported", "field": "fieldValidation",
+                                               "message": message});
+                let message = format!("fieldValidation: {message}");
+                Err(ApiError::invalid("CreateOptions", "meta.k8s.io", "", &message, &[cause]))
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ use super::read::show;
 use crate::core::Core;
 use crate::meta;
 use crate::patch::{Operation, Shape, merge, strategic};
+use crate::qualified;
 use crate::schema::{Cause, Refusal};
 
 /// How often a write that expects no revision is tried again when another one was faster.
@@ -24,6 +25,9 @@ const NAMES: usize = 8;
 pub(super) fn create(core: &Core, call: &Call) -> Result<Answer, ApiError> {
     let body = call.decoded()?;
     let mut given = checked(call, body)?;
+    if !meta::text(&given, "resourceVersion").is_empty() {
+        return Err(ApiError::new(500, "", "resourceVersion should not be set on objects to be created"));
+    }
     let prefix = meta::text(&given, "generateName").to_owned();
     let is_generated = meta::text(&given, "name").is_empty();
     if is_generated && prefix.is_empty() {
@@ -79,6 +83,12 @@ fn checked(call: &Call, mut object: Value) -> Result<Value, ApiError> {
     if !metadata.is_object() {
         return Err(ApiError::bad_request("metadata is no object"));
     }
+    qualified::decode(&mut object).map_err(|error| {
+        let (kind, version) = (&resource.kind, &resource.version);
+        ApiError::bad_request(format!(
+            "{kind} in version \"{version}\" cannot be handled as a {kind}: {error}"
+        ))
+    })?;
     let namespace = meta::text(&object, "namespace").to_owned();
     match &call.path.namespace {
         Some(wanted) if namespace.is_empty() => meta::set(&mut object, "namespace", json!(wanted)),
@@ -121,10 +131,11 @@ pub(super) fn replace(core: &Core, call: &Call) -> Result<Answer, ApiError> {
             "leases" | "customresourcedefinitions" | "serviceaccounts" | "endpointslices"
         );
     if needs_revision && meta::text(&given, "resourceVersion").is_empty() {
+        let none = if call.resource.is_custom { "0" } else { "0x0" };
         let causes = vec![Cause {
             field: "metadata.resourceVersion".to_owned(),
             reason: "FieldValueInvalid",
-            message: "Invalid value: 0x0: must be specified for an update".to_owned(),
+            message: format!("Invalid value: {none}: must be specified for an update"),
         }];
         return Err(refused(call, call.name(), &Refusal::Invalid(causes)));
     }

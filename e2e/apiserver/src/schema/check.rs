@@ -8,6 +8,9 @@ pub(super) fn check(schema: &Schema, part: &Value, value: &Value, path: &str, ca
     let part = schema.resolved(part);
     let count = causes.len();
     kind(schema, part, value, path, causes);
+    if causes.len() > count && value.is_number() {
+        scalar(schema, part, value, path, causes);
+    }
     if causes.len() > count || (value.is_null() && part.get("nullable") == Some(&Value::Bool(true))) {
         return;
     }
@@ -15,10 +18,7 @@ pub(super) fn check(schema: &Schema, part: &Value, value: &Value, path: &str, ca
     match value {
         Value::Object(fields) => {
             let known = properties(part);
-            // An object of a wrong size is not looked into.
-            if bounds(part, fields.len(), ["minProperties", "maxProperties"], "properties", path, causes) {
-                return;
-            }
+            bounds(part, fields.len(), ["minProperties", "maxProperties"], "properties", path, causes);
             for (name, field) in fields {
                 let next = known.and_then(|known| known.get(name));
                 let more = || part.get("additionalProperties").filter(|more| more.is_object());
@@ -27,7 +27,9 @@ pub(super) fn check(schema: &Schema, part: &Value, value: &Value, path: &str, ca
                     check(schema, next, field, &join(path, name), causes);
                 }
             }
-            for name in strings(part, "required") {
+            let embedded = part.get("x-kubernetes-embedded-resource") == Some(&Value::Bool(true));
+            let of_any = if embedded { &["apiVersion", "kind"][..] } else { &[] };
+            for name in strings(part, "required").chain(of_any.iter().copied()) {
                 if !fields.contains_key(name) {
                     causes.push(Cause {
                         field: join(path, name),
@@ -63,7 +65,7 @@ fn invalid(path: &str, value: &Value, what: &str) -> Cause {
 fn kind(schema: &Schema, part: &Value, value: &Value, path: &str, causes: &mut Vec<Cause>) {
     let Some(wanted) = part.get("type").and_then(Value::as_str) else {
         let either = part.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true));
-        if either && !(value.is_string() || value.is_number()) {
+        if either && !(value.is_string() || is_integer(value)) {
             causes.push(typed(path, value, "integer,string"));
         }
         return;
@@ -75,14 +77,16 @@ fn kind(schema: &Schema, part: &Value, value: &Value, path: &str, causes: &mut V
         | ("string", Value::String(_))
         | ("boolean", Value::Bool(_))
         | ("number", Value::Number(_)) => true,
-        ("integer", Value::Number(number)) => {
-            number.is_i64() || number.is_u64() || number.as_f64().is_some_and(|number| number.fract() == 0.0)
-        }
+        ("integer", number) => is_integer(number),
         _ => false,
     };
     if !is {
         causes.push(typed(path, value, wanted));
     }
+}
+
+fn is_integer(value: &Value) -> bool {
+    value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|number| number.fract() == 0.0)
 }
 
 fn typed(path: &str, value: &Value, wanted: &str) -> Cause {
@@ -136,34 +140,35 @@ fn scalar(schema: &Schema, part: &Value, value: &Value, path: &str, causes: &mut
         }
         Value::String(text) => {
             let length = u64::try_from(text.chars().count()).unwrap_or(u64::MAX);
-            if let Some(least) = part.get("minLength").and_then(Value::as_u64)
-                && length < least
-            {
-                causes.push(invalid(path, value, &format!("should be at least {least} chars long")));
-            }
-            if let Some(most) = part.get("maxLength").and_then(Value::as_u64)
-                && length > most
-            {
+            let count = |name: &str| part.get(name).and_then(Value::as_u64);
+            let pattern = part.get("pattern").and_then(Value::as_str);
+            // Only the first of these is said.
+            if let Some(most) = count("maxLength").filter(|most| length > *most) {
                 let message = format!("Too long: may not be more than {most} bytes");
                 causes.push(Cause { field: path.to_owned(), reason: "FieldValueTooLong", message });
-            }
-            if let Some(pattern) = part.get("pattern").and_then(Value::as_str)
+            } else if let Some(least) = count("minLength").filter(|least| length < *least) {
+                causes.push(invalid(path, value, &format!("should be at least {least} chars long")));
+            } else if let Some(pattern) = pattern
                 && schema.patterns.get(pattern).is_some_and(|regex| !regex.is_match(text))
             {
                 causes.push(invalid(path, value, &format!("should match '{pattern}'")));
             }
-            if part.get("format").and_then(Value::as_str) == Some("date-time")
-                && text.parse::<jiff::Timestamp>().is_err()
-            {
-                let what = format!("must be of type date-time: {}", shown(Some(value)));
-                causes.push(invalid(path, value, &what));
+            let format = part.get("format").and_then(Value::as_str).unwrap_or_default();
+            let is_of_format = match format {
+                "date-time" => text.contains(['T', 't']) && text.parse::<jiff::Timestamp>().is_ok(),
+                "ipv4" => text.parse::<std::net::Ipv4Addr>().is_ok(),
+                "ipv6" => text.parse::<std::net::Ipv6Addr>().is_ok(),
+                _ => true,
+            };
+            if !is_of_format {
+                let what = format!("must be of type {format}: {}", shown(Some(value)));
+                causes.push(Cause { reason: "FieldValueTypeInvalid", ..invalid(path, value, &what) });
             }
         }
         _ => {}
     }
 }
 
-/// Whether a list or an object has a wrong size.
 fn bounds(
     part: &Value,
     count: usize,
@@ -171,8 +176,7 @@ fn bounds(
     what: &str,
     path: &str,
     causes: &mut Vec<Cause>,
-) -> bool {
-    let before = causes.len();
+) {
     let count = u64::try_from(count).unwrap_or(u64::MAX);
     if let Some(least) = part.get(least).and_then(Value::as_u64)
         && count < least
@@ -182,10 +186,10 @@ fn bounds(
     if let Some(most) = part.get(most).and_then(Value::as_u64)
         && count > most
     {
-        let message = format!("Too many: {count}: must have at most {most} items");
+        let items = if most == 1 { "item" } else { "items" };
+        let message = format!("Too many: {count}: must have at most {most} {items}");
         causes.push(Cause { field: path.to_owned(), reason: "FieldValueTooMany", message });
     }
-    causes.len() > before
 }
 
 /// Lists that are sets or maps name nothing twice.
@@ -201,7 +205,7 @@ fn unique(part: &Value, items: &[Value], path: &str, causes: &mut Vec<Cause>) {
     let mut known: Vec<Value> = Vec::new();
     for (index, item) in items.iter().enumerate() {
         let name = named(item);
-        if known.contains(&name) {
+        if known.iter().filter(|known| **known == name).count() == 1 {
             let message = format!("Duplicate value: {}", shown(Some(&name)));
             let field = format!("{path}[{index}]");
             causes.push(Cause { field, reason: "FieldValueDuplicate", message });
@@ -220,15 +224,33 @@ fn combined(schema: &Schema, part: &Value, value: &Value, path: &str, causes: &m
     for part in list("allOf").into_iter().flatten() {
         check(schema, part, value, path, causes);
     }
-    let must = |what: &str| invalid(path, value, &format!("must validate {what}"));
-    if list("anyOf").is_some_and(|any| !any.iter().any(passes)) {
-        causes.push(must("at least one schema (anyOf)"));
+    let must = |what: &str| Cause {
+        field: "<nil>".to_owned(),
+        reason: "FieldValueInvalid",
+        message: format!("Invalid value: \"\": \"{path}\" must {what}"),
+    };
+    // Where nothing fits, the first alternative says what it lacks.
+    let first = |all: &[Value], causes: &mut Vec<Cause>| {
+        all.iter().take(1).for_each(|part| check(schema, part, value, path, causes));
+    };
+    if let Some(any) = list("anyOf").filter(|any| !any.iter().any(passes)) {
+        causes.push(must("validate at least one schema (anyOf)"));
+        first(any, causes);
     }
-    if list("oneOf").is_some_and(|one| one.iter().filter(|part| passes(part)).count() != 1) {
-        causes.push(must("one and only one schema (oneOf)"));
+    if let Some(one) = list("oneOf") {
+        match one.iter().filter(|part| passes(part)).count() {
+            1 => {}
+            0 => {
+                causes.push(must("validate one and only one schema (oneOf). Found none valid"));
+                first(one, causes);
+            }
+            several => causes.push(must(&format!(
+                "validate one and only one schema (oneOf). Found {several} valid alternatives"
+            ))),
+        }
     }
     if part.get("not").is_some_and(passes) {
-        causes.push(invalid(path, value, "must not validate the schema (not)"));
+        causes.push(must("not validate the schema (not)"));
     }
 }
 

@@ -100,12 +100,20 @@ pub(super) fn default(schema: &Schema, part: &Value, value: &mut Value) {
                 {
                     fields.insert(name.clone(), default.clone());
                 }
+                // What cannot be null is as if it had been left out.
+                if !schema.is_lenient && !is_nullable && fields.get(name).is_some_and(Value::is_null) {
+                    fields.remove(name);
+                }
                 if let Some(field) = fields.get_mut(name) {
                     self::default(schema, next, field);
                 }
             }
             if let Some(more) = part.get("additionalProperties").filter(|more| more.is_object()) {
                 let known = properties(part);
+                let is_nullable = schema.is_lenient || more.get("nullable") == Some(&Value::Bool(true));
+                fields.retain(|name, field| {
+                    !field.is_null() || is_nullable || known.is_some_and(|known| known.contains_key(name))
+                });
                 for (name, field) in fields.iter_mut() {
                     if known.is_none_or(|known| !known.contains_key(name)) {
                         self::default(schema, more, field);

@@ -110,8 +110,8 @@ fn what_breaks_a_keyword_is_said_as_kube_apiserver_says_it() {
         ),
         (
             json!({"must": "abc", "one": {"a": "x", "b": "y"}}),
-            "spec.one: Invalid value: {\"a\":\"x\",\"b\":\"y\"}: spec.one in body must validate one and only one schema \
-             (oneOf)",
+            "<nil>: Invalid value: \"\": \"spec.one\" must validate one and only one schema (oneOf). Found 2 valid \
+             alternatives",
         ),
         (
             json!({"must": "abc", "number": 5, "word": "Admin", "list": ["a"]}),
