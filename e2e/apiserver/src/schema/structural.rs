@@ -15,7 +15,8 @@ pub(super) fn check(schema: &Value, path: &str, place: &str, causes: &mut Vec<Ca
     let is = |field: &str| schema.get(field) == Some(&Value::Bool(true));
     let kind = schema.get("type").and_then(Value::as_str).unwrap_or_default();
     if kind.is_empty() {
-        if !is("x-kubernetes-int-or-string") && !(keeps_unknown(schema) && !place.is_empty()) {
+        let is_free = keeps_unknown(schema) && !place.is_empty();
+        if !is("x-kubernetes-int-or-string") && !is_free {
             let place = if place.is_empty() { "at the root" } else { place };
             wrong("type", "FieldValueRequired", format!("Required value: must not be empty {place}"));
         }
