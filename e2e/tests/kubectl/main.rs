@@ -85,7 +85,7 @@ fn main() -> ExitCode {
             match &cluster {
                 Some(cluster) => eprintln!("{}", cluster.said()),
                 None => {
-                    eprintln!("skipped: all of it, there is no kubectl; `.ci/prepare kubectl` installs one")
+                    eprintln!("skipped: all of it, there is no kubectl; `.ci/prepare kubectl` installs one");
                 }
             }
             libtest_mimic::run(&arguments, trials).exit_code()

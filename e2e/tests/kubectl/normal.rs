@@ -22,7 +22,7 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
         (r"generated-[a-z0-9]{5}\b", "generated-XXXXX"),
         (r"HOME/tmp/\w+-\d+/", "HOME/tmp/"),
         // Since 1.34 it says which namespace it deletes from.
-        (r#"(?m)deleted from \S+ namespace( \(.*\))?$"#, "deleted$1"),
+        (r"(?m)deleted from \S+ namespace( \(.*\))?$", "deleted$1"),
         // Trailing blanks come and go with the length of what was replaced.
         (r"(?m)[ \t]+$", ""),
     ]

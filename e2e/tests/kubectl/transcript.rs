@@ -85,7 +85,7 @@ impl Step {
             old[start..].iter().rev().zip(new[start..].iter().rev()).take_while(|(o, n)| o == n).count();
         let told = |mark: &str, lines: &[&str]| {
             let differing = &lines[start..lines.len() - end];
-            differing.iter().map(|line| format!("{mark}{line}\n")).collect::<String>()
+            differing.iter().flat_map(|line| [mark, *line, "\n"]).collect::<String>()
         };
         format!("$ {}\n{}{}", self.command, told("-", &old), told("+", &new))
     }
