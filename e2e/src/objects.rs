@@ -7,7 +7,7 @@ use palisade_view::Family;
 use serde_json::{Value, json};
 
 use crate::scenario::State;
-use crate::scenario::state::{Node, Pod};
+use crate::scenario::state::{Container, Node, Pod};
 
 /// What pods would run.
 const IMAGE: &str = "registry.k8s.io/e2e-test-images/agnhost:2.45";
@@ -54,24 +54,35 @@ pub fn node(state: &State, name: &str, node: &Node) -> Result<Value> {
     }))
 }
 
-/// A running pod.
-pub fn pod(state: &State, name: &str, pod: &Pod) -> Result<Value> {
-    let (namespace, name) = name.split_once('/').context("a pod is named `namespace/name`")?;
-    let ports: Vec<Value> = pod
-        .ports
+/// The ports that one of a pod's containers declares.
+fn ports(pod: &Pod, container: Container) -> Vec<Value> {
+    pod.ports
         .iter()
+        .filter(|port| port.container == container)
         .map(|port| match &port.name {
             Some(name) => json!({"name": name, "containerPort": port.port, "protocol": port.protocol.name()}),
             None => json!({"containerPort": port.port, "protocol": port.protocol.name()}),
         })
-        .collect();
+        .collect()
+}
+
+/// A running pod.
+pub fn pod(state: &State, name: &str, pod: &Pod) -> Result<Value> {
+    let (namespace, name) = name.split_once('/').context("a pod is named `namespace/name`")?;
     let node = state.nodes.get(&pod.node).with_context(|| format!("there is no node {}", pod.node))?;
     let host = node.address(state.families.first().copied().unwrap_or(Family::V4))?;
     let addresses: Vec<Value> = pod.addresses.iter().map(|address| json!({"ip": address})).collect();
     let mut spec = json!({
         "nodeName": pod.node,
-        "containers": [{"name": "main", "image": IMAGE, "ports": ports}],
+        "containers": [{"name": "main", "image": IMAGE, "ports": ports(pod, Container::Main)}],
     });
+    let (init, sidecar) = (ports(pod, Container::Init), ports(pod, Container::Sidecar));
+    if !init.is_empty() || !sidecar.is_empty() {
+        spec["initContainers"] = json!([
+            {"name": "init", "image": IMAGE, "ports": init},
+            {"name": "sidecar", "image": IMAGE, "ports": sidecar, "restartPolicy": "Always"},
+        ]);
+    }
     if pod.host_network {
         spec["hostNetwork"] = true.into();
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 
 use super::probe::Probe;
-use super::state::Port;
+use super::state::{Container, Port};
 
 /// How pods are attached to their node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
@@ -68,6 +68,8 @@ pub struct PortFields {
     port: u16,
     #[serde(default = "tcp")]
     protocol: ProtocolName,
+    #[serde(default)]
+    container: Container,
 }
 
 impl PortFields {
@@ -76,7 +78,8 @@ impl PortFields {
         if self.port == 0 {
             bail!("ports: 0 is not a port");
         }
-        Ok(Port { name: self.name.clone(), port: self.port, protocol: self.protocol.0 })
+        let (name, protocol) = (self.name.clone(), self.protocol.0);
+        Ok(Port { name, port: self.port, protocol, container: self.container })
     }
 }
 

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use anyhow::{Context, Result, bail};
 use ipnet::IpNet;
 use palisade_view::{Family, Protocol};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::format::{PodFields, Scenario, ServiceFields, Step};
@@ -25,6 +26,19 @@ pub struct Node {
     pub labels: BTreeMap<String, String>,
 }
 
+/// The kinds of containers in a pod, for only the ports of those that keep running can be meant by name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Container {
+    /// One of `containers`.
+    #[default]
+    Main,
+    /// One of `initContainers` that is restarted always: it runs beside the others.
+    Sidecar,
+    /// One of `initContainers` that has ended when the others start.
+    Init,
+}
+
 /// A container port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Port {
@@ -34,6 +48,8 @@ pub struct Port {
     pub port: u16,
     /// Its protocol.
     pub protocol: Protocol,
+    /// The container that declares it.
+    pub container: Container,
 }
 
 /// A pod.
