@@ -54,18 +54,6 @@ pub fn node(state: &State, name: &str, node: &Node) -> Result<Value> {
     }))
 }
 
-/// The ports that one of a pod's containers declares.
-fn ports(pod: &Pod, container: Container) -> Vec<Value> {
-    pod.ports
-        .iter()
-        .filter(|port| port.container == container)
-        .map(|port| match &port.name {
-            Some(name) => json!({"name": name, "containerPort": port.port, "protocol": port.protocol.name()}),
-            None => json!({"containerPort": port.port, "protocol": port.protocol.name()}),
-        })
-        .collect()
-}
-
 /// A running pod.
 pub fn pod(state: &State, name: &str, pod: &Pod) -> Result<Value> {
     let (namespace, name) = name.split_once('/').context("a pod is named `namespace/name`")?;
@@ -99,4 +87,16 @@ pub fn pod(state: &State, name: &str, pod: &Pod) -> Result<Value> {
             "containerStatuses": [container("main", IMAGE)],
         },
     }))
+}
+
+/// The ports that one of a pod's containers declares.
+fn ports(pod: &Pod, container: Container) -> Vec<Value> {
+    pod.ports
+        .iter()
+        .filter(|port| port.container == container)
+        .map(|port| match &port.name {
+            Some(name) => json!({"name": name, "containerPort": port.port, "protocol": port.protocol.name()}),
+            None => json!({"containerPort": port.port, "protocol": port.protocol.name()}),
+        })
+        .collect()
 }
