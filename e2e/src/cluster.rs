@@ -230,7 +230,7 @@ impl Cluster {
     pub async fn change(&mut self, from: Option<&State>, to: &State) -> Result<()> {
         let old = |name: &str| from.and_then(|from| from.pods.get(name));
         let is_same = |a: &Pod, b: &Pod| {
-            (&a.node, &a.addresses, a.host_network) == (&b.node, &b.addresses, b.host_network)
+            (&a.node, &a.addresses, a.has_stack()) == (&b.node, &b.addresses, b.has_stack())
         };
         let gone: Vec<String> = self
             .pods
@@ -243,7 +243,7 @@ impl Cluster {
             self.remove_pod(&name, &pod, to).await.with_context(|| format!("removing pod {name}"))?;
         }
         for (name, pod) in &to.pods {
-            if !pod.host_network && !self.pods.contains_key(name) {
+            if pod.has_stack() && !self.pods.contains_key(name) {
                 self.add_pod(name, pod, to).await.with_context(|| format!("adding pod {name}"))?;
             }
         }

@@ -43,6 +43,8 @@ pub fn node(state: &State, name: &str, node: &Node) -> Result<Value> {
         addresses.push(json!({"type": "InternalIP", "address": node.address(family)?}));
         ranges.push(node.pod_range(family)?.to_string());
     }
+    addresses
+        .extend(node.external.iter().map(|address| json!({"type": "ExternalIP", "address": address})));
     addresses.push(json!({"type": "Hostname", "address": name}));
     let mut labels = node.labels.clone();
     labels.insert("kubernetes.io/hostname".to_owned(), name.to_owned());
@@ -54,7 +56,7 @@ pub fn node(state: &State, name: &str, node: &Node) -> Result<Value> {
     }))
 }
 
-/// A running pod.
+/// A pod that runs or has run.
 pub fn pod(state: &State, name: &str, pod: &Pod) -> Result<Value> {
     let (namespace, name) = name.split_once('/').context("a pod is named `namespace/name`")?;
     let node = state.nodes.get(&pod.node).with_context(|| format!("there is no node {}", pod.node))?;
@@ -74,12 +76,17 @@ pub fn pod(state: &State, name: &str, pod: &Pod) -> Result<Value> {
     if pod.host_network {
         spec["hostNetwork"] = true.into();
     }
+    let mut metadata = json!({"namespace": namespace, "name": name, "labels": pod.labels});
+    if pod.terminating {
+        metadata["deletionTimestamp"] = SINCE.into();
+        metadata["deletionGracePeriodSeconds"] = 30.into();
+    }
     Ok(json!({
         "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"namespace": namespace, "name": name, "labels": pod.labels},
+        "metadata": metadata,
         "spec": spec,
         "status": {
-            "phase": "Running",
+            "phase": format!("{:?}", pod.phase),
             "hostIP": host,
             "podIP": pod.addresses.first(),
             "podIPs": addresses,

@@ -39,6 +39,21 @@ pub struct NodeFields {
     /// Its labels.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// Its addresses of type `ExternalIP`. No stack of the node has them.
+    #[serde(default)]
+    pub external: Vec<IpAddr>,
+}
+
+/// How far a pod with a node has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Phase {
+    /// It has a network.
+    #[default]
+    Running,
+    /// It is done, its network gone; its status still has its addresses.
+    Succeeded,
+    /// The same after an error.
+    Failed,
 }
 
 /// A protocol by Kubernetes' name.
@@ -97,6 +112,10 @@ pub struct PodFields {
     pub addresses: Option<Vec<IpAddr>>,
     /// Whether it shares its node's network.
     pub host_network: Option<bool>,
+    /// How far it has come.
+    pub phase: Option<Phase>,
+    /// Whether its deletion has begun; it runs on meanwhile.
+    pub terminating: Option<bool>,
 }
 
 /// A service as written.
@@ -120,7 +139,7 @@ pub struct ServiceFields {
 pub struct Step {
     /// What it shows.
     pub say: String,
-    /// Nodes to relabel. Nodes neither come nor go.
+    /// Nodes whose fields are replaced. Nodes neither come nor go.
     #[serde(default)]
     pub nodes: BTreeMap<String, NodeFields>,
     /// Namespaces to relabel or (null) to delete.

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use palisade_compiler::oracle::Flow;
 use palisade_view::{Family, L4};
 
+use super::format::Phase;
 use super::probe::{End, Probe, Traffic};
 use super::state::{State, WORLD};
 
@@ -125,6 +126,9 @@ impl State {
             End::Pod(name) => {
                 let pod = self.pods.get(name).with_context(|| format!("there is no pod {name}"))?;
                 let Some(address) = pod.address(family) else { return Ok(None) };
+                if pod.phase != Phase::Running {
+                    bail!("{name} has finished: it sends and receives nothing");
+                }
                 if pod.host_network {
                     let name = pod.node.clone();
                     Resolved { place: Place::Node(name.clone()), address, node: Some(name) }

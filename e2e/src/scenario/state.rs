@@ -10,7 +10,7 @@ use palisade_view::{Family, Protocol};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::format::{PodFields, Scenario, ServiceFields, Step};
+use super::format::{Phase, PodFields, Scenario, ServiceFields, Step};
 use super::policy;
 
 /// The outside host's addresses.
@@ -24,6 +24,8 @@ pub struct Node {
     pub index: u16,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// Its addresses of type `ExternalIP`.
+    pub external: Vec<IpAddr>,
 }
 
 /// The kinds of containers in a pod, for only the ports of those that keep running can be meant by name.
@@ -65,6 +67,10 @@ pub struct Pod {
     pub addresses: Vec<IpAddr>,
     /// Whether it shares its node's network.
     pub host_network: bool,
+    /// How far it has come.
+    pub phase: Phase,
+    /// Whether its deletion has begun.
+    pub terminating: bool,
 }
 
 /// A service with one backend.
@@ -134,6 +140,11 @@ impl Node {
 }
 
 impl Pod {
+    /// Whether it has a network of its own.
+    pub fn has_stack(&self) -> bool {
+        !self.host_network && self.phase == Phase::Running
+    }
+
     /// The pod's first address of a family.
     pub fn address(&self, family: Family) -> Option<IpAddr> {
         self.addresses.iter().copied().find(|&address| Family::of(address) == family)
@@ -153,7 +164,8 @@ impl State {
             next: BTreeMap::new(),
         };
         for (index, (name, fields)) in (1u16..).zip(&scenario.nodes) {
-            state.nodes.insert(name.clone(), Node { index, labels: fields.labels.clone() });
+            let (labels, external) = (fields.labels.clone(), fields.external.clone());
+            state.nodes.insert(name.clone(), Node { index, labels, external });
             state.next.insert(name.clone(), 10);
         }
         for (name, fields) in &scenario.pods {
@@ -172,6 +184,7 @@ impl State {
         for (name, fields) in &step.nodes {
             let node = state.nodes.get_mut(name).with_context(|| format!("nodes: there is no {name}"))?;
             node.labels.clone_from(&fields.labels);
+            node.external.clone_from(&fields.external);
         }
         for (name, labels) in &step.namespaces {
             match labels {
@@ -248,6 +261,8 @@ impl State {
             },
             addresses,
             host_network,
+            phase: fields.phase.or(old.map(|old| old.phase)).unwrap_or_default(),
+            terminating: fields.terminating.unwrap_or(old.is_some_and(|old| old.terminating)),
         };
         self.pods.insert(name.to_owned(), pod);
         Ok(())

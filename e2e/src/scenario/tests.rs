@@ -48,6 +48,19 @@ fn addresses_follow_from_names_and_stay() {
 }
 
 #[test]
+fn what_has_finished_keeps_its_addresses_and_no_network() {
+    let text = TEXT.replacen("a/two: {labels: {app: two}}", "a/two: {phase: Failed, terminating: true}", 1);
+    let scenario = scenario(&text).expect("parses");
+    let start = State::of(&scenario).expect("resolves");
+    let next = start.after(&scenario.steps[0]).expect("resolves");
+    let two = &next.pods["a/two"];
+    assert!(start.pods["a/two"].has_stack() && !two.has_stack() && two.terminating);
+    assert_eq!(addresses(&next, "a/two"), addresses(&start, "a/two"));
+    let error = next.routes(&scenario.steps[0].probes[0]).expect_err("nobody is there");
+    assert!(format!("{error:#}").contains("a/two has finished"), "{error:#}");
+}
+
+#[test]
 fn routes_see_through_services_and_gateways() {
     let state = State::of(&scenario(TEXT).expect("parses")).expect("resolves");
     let routes = |line: &str| state.routes(&Probe::parse_line(line).expect("parses"));
