@@ -43,8 +43,7 @@ pub fn node(state: &State, name: &str, node: &Node) -> Result<Value> {
         addresses.push(json!({"type": "InternalIP", "address": node.address(family)?}));
         ranges.push(node.pod_range(family)?.to_string());
     }
-    addresses
-        .extend(node.external.iter().map(|address| json!({"type": "ExternalIP", "address": address})));
+    addresses.extend(node.external.iter().map(|address| json!({"type": "ExternalIP", "address": address})));
     addresses.push(json!({"type": "Hostname", "address": name}));
     let mut labels = node.labels.clone();
     labels.insert("kubernetes.io/hostname".to_owned(), name.to_owned());
