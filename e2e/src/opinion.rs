@@ -129,7 +129,7 @@ fn steps(scenario: &Scenario) -> Result<Vec<Case>> {
 /// addresses that several pods claim, which the API knows nothing of.
 fn ends(state: &State) -> Vec<(IpAddr, IpAddr)> {
     let mut pods: BTreeMap<IpAddr, usize> = BTreeMap::new();
-    for pod in state.pods.values().filter(|pod| !pod.host_network) {
+    for pod in state.pods.values().filter(|pod| pod.has_stack()) {
         for &address in &pod.addresses {
             *pods.entry(address).or_default() += 1;
         }
