@@ -87,7 +87,7 @@ fn priority(priority: &Cursor<'_>) -> Result<u32, Refused> {
 }
 
 /// A policy whose place in the order is not known must neither let traffic past nor get out of the way: it stands
-/// before all others, and what it would allow or pass is left to them.
+/// where priority 0 stands, and what it would allow or pass is left to the others.
 fn keep_only_denials(spec: &Cursor<'_>, policy: &mut AdminPolicy) {
     for rule in policy.ingress.iter_mut().chain(&mut policy.egress) {
         if rule.action != Action::Deny {
@@ -96,7 +96,7 @@ fn keep_only_denials(spec: &Cursor<'_>, policy: &mut AdminPolicy) {
     }
     spec.report(
         Severity::FailClosed,
-        "the policy's place among the others is not known: only its Deny rules are in force, before all others",
+        "the policy's place among the others is not known: only its Deny rules are in force, at priority 0",
         "correct what else is reported about tier, priority or name",
     );
 }

@@ -80,6 +80,11 @@ impl<'c> Cursor<'c> {
         self.value.as_array().is_some_and(Vec::is_empty)
     }
 
+    /// Whether it is a string with nothing in it.
+    pub(super) fn is_empty_string(&self) -> bool {
+        self.value.as_str().is_some_and(str::is_empty)
+    }
+
     pub(super) fn report(&self, severity: Severity, message: impl Into<String>, remedy: impl Into<String>) {
         self.sink.findings.borrow_mut().push(Diagnostic {
             object: self.sink.object.clone(),

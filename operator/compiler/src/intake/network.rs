@@ -37,11 +37,21 @@ pub(super) fn network(cidr: &Cursor<'_>) -> Result<IpNet, Refused> {
     Ok(masked)
 }
 
-/// One address.
+/// One address of a pod or node. An IPv4-mapped IPv6 address is the IPv4 address that packets carry: Kubernetes reads
+/// it so too, and a pod that was left out for it would be judged by no policy.
 pub(super) fn address(address: &Cursor<'_>) -> Result<IpAddr, Refused> {
     let text = address.string()?;
-    let parsed = text.parse::<IpAddr>().ok().filter(|parsed| parsed.to_canonical() == *parsed);
-    parsed.ok_or_else(|| {
-        address.error(format!("{} is not an IP address", shown(text)), "write an IPv4 or IPv6 address")
-    })
+    let Ok(parsed) = text.parse::<IpAddr>() else {
+        return Err(
+            address.error(format!("{} is not an IP address", shown(text)), "write an IPv4 or IPv6 address")
+        );
+    };
+    let canonical = parsed.to_canonical();
+    if canonical != parsed {
+        address.warn(
+            format!("{} is an IPv4-mapped IPv6 address: it is read as `{canonical}`", shown(text)),
+            format!("write `{canonical}`"),
+        );
+    }
+    Ok(canonical)
 }

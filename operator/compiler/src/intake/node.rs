@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::cursor::{Cursor, Refused};
+use super::cursor::{Cursor, Refused, shown};
 use super::network::{address, network};
 use super::selector::labels;
 use crate::model::Node;
@@ -27,14 +27,24 @@ pub(super) fn node(root: &Cursor<'_>, name: &str) -> Result<Node, Refused> {
     })
 }
 
-/// Host names and DNS names of a node are no addresses that packets carry.
+/// Host names and DNS names of a node are no addresses that packets carry. Kubernetes does not check what stands in
+/// `address`: what is none is left out, and the node keeps the others.
 fn node_address(entry: &Cursor<'_>) -> Result<Option<IpAddr>, Refused> {
     let kind = entry.required("type", |kind| kind.string().map(str::to_owned))?;
-    if matches!(kind.as_str(), "InternalIP" | "ExternalIP") {
-        entry.required("address", address).map(Some)
-    } else {
-        Ok(None)
+    if !matches!(kind.as_str(), "InternalIP" | "ExternalIP") {
+        return Ok(None);
     }
+    entry.required("address", |entry| {
+        let text = entry.string()?;
+        if text.parse::<IpAddr>().is_err() {
+            entry.warn(
+                format!("{} is not an IP address: it is left out", shown(text)),
+                "write an IPv4 or IPv6 address",
+            );
+            return Ok(None);
+        }
+        address(entry).map(Some)
+    })
 }
 
 /// `podCIDR` is the first of `podCIDRs`, and all there is on old clusters.

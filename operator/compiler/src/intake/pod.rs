@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::cursor::{Cursor, Refused, boolean, port_number, shown};
 use super::network::address;
-use super::port::protocol;
+use super::port::protocol_or_tcp;
 use super::selector::labels;
 use super::syntax::is_port_name;
 use crate::model::{NamedPort, Pod};
@@ -87,7 +87,10 @@ fn container_port(port: &Cursor<'_>) -> Result<Option<NamedPort>, Refused> {
             "write up to 15 lower-case letters, digits and single `-`, at least one a letter",
         ))
     });
-    let (protocol, number) = (protocol(port), port.required("containerPort", port_number));
-    let (name, protocol, port) = (name?.unwrap_or_default(), protocol?, number?);
-    Ok((!name.is_empty()).then_some(NamedPort { name, protocol, port }))
+    let number = port.required("containerPort", port_number);
+    let (name, number) = (name?.unwrap_or_default(), number?);
+    // Of a protocol that a newer Kubernetes may have, no rule can mean the port. The pod must stay known for it: a pod
+    // that is left out is judged by no policy.
+    let protocol = protocol_or_tcp(port).ok().filter(|_| !name.is_empty());
+    Ok(protocol.map(|protocol| NamedPort { name, protocol, port: number }))
 }

@@ -24,6 +24,14 @@ pub(super) fn protocol(holder: &Cursor<'_>) -> Result<Protocol, Refused> {
     Ok(protocol.unwrap_or(Protocol::Tcp))
 }
 
+/// The same where the API server lets an empty name through: Go writes an unset one so.
+pub(super) fn protocol_or_tcp(holder: &Cursor<'_>) -> Result<Protocol, Refused> {
+    if holder.get("protocol").is_some_and(|protocol| protocol.is_empty_string()) {
+        return Ok(Protocol::Tcp);
+    }
+    protocol(holder)
+}
+
 /// A `NetworkPolicyPort`: a number, name or range with a protocol, each of them optional.
 pub(super) fn network_policy_port(entry: &Cursor<'_>) -> Result<PortMatch, Refused> {
     let known = entry.only(&["protocol", "port", "endPort"], |_| None);
@@ -50,7 +58,7 @@ pub(super) fn network_policy_port(entry: &Cursor<'_>) -> Result<PortMatch, Refus
     known?;
     let (protocol, first, last) = (protocol?, first?, last?);
     if last.is_some_and(|last| last < first) {
-        reversed(&entry.child("endPort"));
+        reversed(&entry.child("endPort"), Severity::Error);
     }
     Ok(PortMatch::Range(protocol, first, last.unwrap_or(first)))
 }
@@ -79,7 +87,7 @@ pub(super) fn v1alpha1_port(entry: &Cursor<'_>) -> Result<PortMatch, Refused> {
         "portNumber" => {
             let number = entry.child("portNumber");
             let known = number.only(&["protocol", "port"], |_| None);
-            let (protocol, port) = (protocol(&number), number.required("port", port_number));
+            let (protocol, port) = (protocol_or_tcp(&number), number.required("port", port_number));
             known?;
             let (protocol, port) = (protocol?, port?);
             Ok(PortMatch::Range(protocol, port, port))
@@ -87,7 +95,8 @@ pub(super) fn v1alpha1_port(entry: &Cursor<'_>) -> Result<PortMatch, Refused> {
         "portRange" => {
             let range = entry.child("portRange");
             let known = range.only(&["protocol", "start", "end"], |_| None);
-            let (protocol, bounds) = (protocol(&range), bounds(&range));
+            // The v1alpha1 schema takes a reversed range: that it matches nothing is what it says.
+            let (protocol, bounds) = (protocol_or_tcp(&range), bounds(&range, Severity::Warning));
             known?;
             let (protocol, (start, end)) = (protocol?, bounds?);
             Ok(PortMatch::Range(protocol, start, end))
@@ -120,7 +129,7 @@ pub(super) fn v1alpha2_protocol(entry: &Cursor<'_>) -> Result<PortMatch, Refused
     }
     let range = port.child("range");
     let known = range.only(&["start", "end"], |_| None);
-    let bounds = bounds(&range);
+    let bounds = bounds(&range, Severity::Error);
     known?;
     let (start, end) = bounds?;
     if start == end {
@@ -129,18 +138,18 @@ pub(super) fn v1alpha2_protocol(entry: &Cursor<'_>) -> Result<PortMatch, Refused
     Ok(PortMatch::Range(protocol, start, end))
 }
 
-fn bounds(range: &Cursor<'_>) -> Result<(u16, u16), Refused> {
+fn bounds(range: &Cursor<'_>, if_reversed: Severity) -> Result<(u16, u16), Refused> {
     let (start, end) = (range.required("start", port_number), range.required("end", port_number));
     let (start, end) = (start?, end?);
     if end < start {
-        reversed(range);
+        reversed(range, if_reversed);
     }
     Ok((start, end))
 }
 
-fn reversed(range: &Cursor<'_>) {
+fn reversed(range: &Cursor<'_>, severity: Severity) {
     range.report(
-        Severity::Error,
+        severity,
         "the range ends before it starts: it matches no port",
         "exchange first and last port",
     );

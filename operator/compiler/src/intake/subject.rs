@@ -37,6 +37,8 @@ fn hint(field: &str) -> Option<&'static str> {
     }
 }
 
+const REPLACED: &str = "this is the shape of the API up to v0.1.1, long since replaced";
+
 /// The value of `namespaces`: a selector. Up to v0.1.1 of the API it was an object around one.
 pub(super) fn namespaces(namespaces: &Cursor<'_>) -> Result<Selector, Refused> {
     refuse_old_shape(namespaces)?;
@@ -44,19 +46,19 @@ pub(super) fn namespaces(namespaces: &Cursor<'_>) -> Result<Selector, Refused> {
 }
 
 fn refuse_old_shape(namespaces: &Cursor<'_>) -> Result<(), Refused> {
-    const OLD: [(&str, &str); 3] = [
-        ("namespaceSelector", "write what is in `namespaceSelector` directly into `namespaces`"),
-        ("sameLabels", "the API has nothing like it any more: write a policy for each group of namespaces"),
-        (
-            "notSameLabels",
-            "the API has nothing like it any more: write a policy for each group of namespaces",
-        ),
-    ];
+    let selector = namespaces.get("namespaceSelector").map_or(Ok(()), |old| {
+        Err(old.error(REPLACED, "write what is in `namespaceSelector` directly into `namespaces`"))
+    });
+    refuse_relations(namespaces).and(selector)
+}
+
+/// Namespaces given by comparison with the subject's own.
+fn refuse_relations(namespaces: &Cursor<'_>) -> Result<(), Refused> {
     let mut decoded = Ok(());
-    for (field, remedy) in OLD {
+    for field in ["sameLabels", "notSameLabels"] {
         if let Some(old) = namespaces.get(field) {
-            decoded =
-                Err(old.error("this is the shape of the API up to v0.1.1, long since replaced", remedy));
+            let remedy = "the API has nothing like it any more: write a policy for each group of namespaces";
+            decoded = Err(old.error(REPLACED, remedy));
         }
     }
     decoded
@@ -65,10 +67,8 @@ fn refuse_old_shape(namespaces: &Cursor<'_>) -> Result<(), Refused> {
 /// The value of `pods`: selectors of namespaces and of pods in them.
 pub(super) fn pods(pods: &Cursor<'_>, dialect: &Dialect) -> Result<(Selector, Selector), Refused> {
     let old = pods.get("namespaces").map_or(Ok(()), |old| {
-        Err(old.error(
-            "this is the shape of the API up to v0.1.1, long since replaced",
-            "write the selector of namespaces as `pods.namespaceSelector`",
-        ))
+        let refused = old.error(REPLACED, "write the selector of namespaces as `pods.namespaceSelector`");
+        refuse_relations(&old).and(Err(refused))
     });
     let known = pods.only(&["namespaceSelector", "podSelector", "namespaces"], |field| {
         matches!(field, "matchLabels" | "matchExpressions")

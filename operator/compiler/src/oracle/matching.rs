@@ -63,7 +63,7 @@ impl Case<'_> {
                 *wanted == protocol && (*first..=*last).contains(&number)
             }
             PortMatch::Named { name, protocol: wanted } => {
-                resolves_names(peer)
+                self.resolves_names(peer)
                     && wanted.is_none_or(|wanted| wanted == protocol)
                     && self.destination().is_some_and(|pod| {
                         pod.named_ports.iter().any(|port| {
@@ -74,20 +74,20 @@ impl Case<'_> {
         }
     }
 
+    /// Whether ports have names where the peer is of this kind. On ingress they are the subject's, whoever comes.
+    fn resolves_names(&self, peer: &Peer) -> bool {
+        match (self.direction, peer) {
+            (Direction::Ingress, _) | (Direction::Egress, Peer::Everything | Peer::Pods { .. }) => true,
+            (Direction::Egress, Peer::Networks { named_ports, .. }) => *named_ports,
+            (Direction::Egress, Peer::Nodes(_) | Peer::Names(_)) => false,
+        }
+    }
+
     /// The pod whose ports the flow's destination port is one of.
     fn destination(&self) -> Option<&Pod> {
         match self.direction {
             Direction::Ingress => Some(self.subject),
             Direction::Egress => self.peer,
         }
-    }
-}
-
-/// Whether ports have names for this kind of peer.
-fn resolves_names(peer: &Peer) -> bool {
-    match peer {
-        Peer::Everything | Peer::Pods { .. } => true,
-        Peer::Networks { named_ports, .. } => *named_ports,
-        Peer::Nodes(_) | Peer::Names(_) => false,
     }
 }

@@ -361,6 +361,38 @@ fn admin_pass_skips_the_rest_of_its_tier() {
 }
 
 #[test]
+fn the_kinds_of_a_tier_share_it() {
+    let both = |first: Kind, second: Kind, tier, first_priority, second_priority| {
+        let pass = AdminPolicy {
+            egress: rules([(Action::Pass, pods("tier=back", ""))]),
+            ..admin(first, "default", tier, first_priority)
+        };
+        let deny = AdminPolicy {
+            egress: rules([(Action::Deny, Peer::Everything)]),
+            ..admin(second, "default", tier, second_priority)
+        };
+        with_admin(cluster(), [pass, deny])
+    };
+    let (anp, cnp) = (Kind::AdminNetworkPolicy, Kind::ClusterNetworkPolicy);
+    for (first, second) in [(anp, cnp), (cnp, anp)] {
+        let cluster = both(first, second, Tier::Admin, 1, 2);
+        assert_egress(&cluster, WEB, DB, TCP_80, "allowed: no rule");
+        assert!(!judged(&cluster, WEB, API, TCP_80).egress.allowed);
+    }
+    let cluster = both(cnp, Kind::BaselineAdminNetworkPolicy, Tier::Baseline, 1000, u32::MAX);
+    assert_egress(&cluster, WEB, DB, TCP_80, "allowed: ClusterNetworkPolicy/default egress[0]");
+    assert_egress(&cluster, WEB, API, TCP_80, "denied: BaselineAdminNetworkPolicy/default egress[0]");
+}
+
+#[test]
+fn a_policy_isolates_nobody_by_itself() {
+    let allow = anp("p", 0, [(Action::Allow, pods("tier=back", ""))]);
+    let cluster = with_admin(cluster(), [allow, baseline("z", 0, [(Action::Allow, pods("tier=back", ""))])]);
+    assert_egress(&cluster, WEB, API, TCP_80, "allowed: no rule");
+    assert_ingress(&cluster, DB, WEB, TCP_80, "allowed: no rule");
+}
+
+#[test]
 fn baseline_decides_only_for_pods_no_network_policy_selects() {
     let denied = with_admin(cluster(), [baseline("z", 0, [(Action::Deny, Peer::Everything)])]);
     assert_egress(&denied, WEB, DB, TCP_80, "denied: ClusterNetworkPolicy/z egress[0]");
@@ -693,6 +725,23 @@ fn which_peers_resolve_named_ports() {
 }
 
 #[test]
+fn on_ingress_named_ports_are_the_subjects_whoever_comes() {
+    let everywhere = |named_ports| {
+        let networks = vec![network("0.0.0.0/0")];
+        Peer::Networks { networks, except: Vec::new(), named_ports }
+    };
+    for peer in [Peer::Everything, everywhere(true), everywhere(false)] {
+        let text = format!("{peer:?}");
+        let ingress = allow_port(peer, named("http", Some(Protocol::Tcp)));
+        let cluster = with_network(with_named_ports(), [np("data", "p", ingress, None)]);
+        for source in [WEB, WORLD, NODE_1] {
+            assert!(judged(&cluster, source, DB, L4::Port(Protocol::Tcp, 8080)).allowed(), "{text}");
+            assert!(!judged(&cluster, source, DB, TCP_80).allowed(), "{text}");
+        }
+    }
+}
+
+#[test]
 fn peers_and_ports_are_combined_peer_by_peer() {
     let mut policy = anp("p", 0, [(Action::Deny, networks(&["10.244.2.0/24"], &[]))]);
     policy.egress[0].peers.push(pods("tier=front", ""));
@@ -700,6 +749,67 @@ fn peers_and_ports_are_combined_peer_by_peer() {
     // The network holds data/db but resolves no names; the pod peer does but is elsewhere.
     let cluster = with_admin(with_named_ports(), [policy]);
     assert_egress(&cluster, WEB, DB, L4::Port(Protocol::Tcp, 8080), "allowed: no rule");
+}
+
+// ---- what addresses a pod and a node have
+
+#[test]
+fn every_address_of_a_pod_is_the_pods() {
+    let mut db = pod("data", "db", "node-2", DB);
+    db.addresses.extend(["10.244.2.11", "fd00:244:2::10"].map(address));
+    let mut web = pod("shop", "web", "node-1", WEB);
+    web.addresses.extend(["10.244.1.12", "fd00:244:1::10"].map(address));
+    let cluster =
+        with_admin(with_pods(cluster(), [db, web]), [anp("out", 0, [(Action::Deny, pods("tier=back", ""))])]);
+    let cluster = with_network(cluster, [np("shop", "none", allow([]), None)]);
+    for (source, destination) in
+        [(WEB, DB), (WEB, "10.244.2.11"), ("10.244.1.12", DB), ("fd00:244:1::10", "fd00:244:2::10")]
+    {
+        assert_egress(&cluster, source, destination, TCP_80, "denied: AdminNetworkPolicy/out egress[0]");
+        let isolated = "denied: isolation ingress NetworkPolicy/shop/none";
+        assert_ingress(&cluster, destination, source, TCP_80, isolated);
+    }
+}
+
+#[test]
+fn a_pod_without_an_address_is_nobody_yet() {
+    let mut early = pod("data", "early", "node-2", "10.244.2.30");
+    early.addresses.clear();
+    let peers = [(Action::Deny, pods("", "app=early"))];
+    let cluster = with_admin(with_pods(cluster(), [early.clone()]), [anp("p", 0, peers)]);
+    assert_egress(&cluster, WEB, "10.244.2.30", TCP_80, "allowed: no rule");
+    early.addresses.insert(address("10.244.2.30"));
+    let cluster = with_pods(cluster, [early]);
+    assert_egress(&cluster, WEB, "10.244.2.30", TCP_80, "denied: AdminNetworkPolicy/p egress[0]");
+}
+
+#[test]
+fn a_finished_pods_address_is_its_successors() {
+    let mut job = pod("data", "job", "node-2", "10.244.2.30");
+    job.finished = true;
+    let next = pod("shop", "next", "node-2", "10.244.2.30");
+    let cluster = with_pods(cluster(), [job, next]);
+    let peers = [(Action::Allow, pods("", "app=next")), (Action::Deny, pods("", "app=job"))];
+    let cluster = with_admin(cluster, [anp("p", 0, peers)]);
+    assert_egress(&cluster, WEB, "10.244.2.30", TCP_80, "allowed: AdminNetworkPolicy/p egress[0]");
+}
+
+#[test]
+fn every_address_of_a_node_is_the_nodes() {
+    let mut cluster = cluster();
+    let more = ["203.0.113.12", "fd00:18::12"].map(address);
+    cluster.nodes.get_mut("node-2").unwrap().addresses.extend(more);
+    let mut web = pod("shop", "web", "node-1", WEB);
+    web.addresses.insert(address("fd00:244:1::10"));
+    let cluster = with_pods(cluster, [web]);
+    let cluster = with_admin(cluster, [anp("p", 0, [(Action::Deny, Peer::Nodes(selector("name=node-2")))])]);
+    for (source, destination) in [(WEB, NODE_2), (WEB, "203.0.113.12"), ("fd00:244:1::10", "fd00:18::12")] {
+        assert_egress(&cluster, source, destination, TCP_80, "denied: AdminNetworkPolicy/p egress[0]");
+    }
+    // Of the own node too, by any of its addresses.
+    let isolated = with_network(cluster, [np("data", "none", allow([]), allow([]))]);
+    assert_ingress(&isolated, "203.0.113.12", DB, TCP_80, "allowed: own node");
+    assert_ingress(&isolated, NODE_1, DB, TCP_80, "denied: isolation ingress NetworkPolicy/data/none");
 }
 
 // ---- contested addresses

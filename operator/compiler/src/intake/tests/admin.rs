@@ -105,6 +105,9 @@ fn ports() {
         ("{portNumber: {protocol: null, port: 80}, namedPort: null}", PortMatch::Range(Tcp, 80, 80)),
         ("{portRange: {start: 1, end: 65535}}", PortMatch::Range(Tcp, 1, 65535)),
         ("{portRange: {protocol: UDP, start: 5, end: 5}}", PortMatch::Range(Udp, 5, 5)),
+        // What Go clients write where they set none: the schema's default is for an absent field only.
+        ("{portNumber: {protocol: '', port: 80}}", PortMatch::Range(Tcp, 80, 80)),
+        ("{portRange: {protocol: '', start: 1, end: 2}}", PortMatch::Range(Tcp, 1, 2)),
         ("{namedPort: http}", named("http")),
     ] {
         let decoded = anp(&format!(
@@ -113,6 +116,23 @@ fn ports() {
         ));
         assert_eq!(found(&decoded), NONE, "{port}");
         assert_eq!(admin(&decoded).ingress[0].ports, Some(vec![expected]), "{port}");
+    }
+}
+
+/// The v1alpha1 schema takes it, so what was in force before does not stay.
+#[test]
+fn a_reversed_range_matches_nothing_and_is_reported() {
+    for action in ["Allow", "Deny", "Pass"] {
+        let decoded = anp(&format!(
+            "{{priority: 0, subject: {{namespaces: {{}}}}, ingress: [{{action: {action}, from: [{{namespaces: {{}}}}], \
+             ports: [{{portRange: {{start: 90, end: 80}}}}]}}]}}"
+        ));
+        let path = "spec.ingress[0].ports[0].portRange";
+        let finding = "warning: the range ends before it starts: it matches no port";
+        assert_eq!(found(&decoded), [format!("{path}: {finding}")]);
+        let rule = &admin(&decoded).ingress[0];
+        assert_eq!(rule.peers, [in_namespaces(Selector::EVERYTHING)]);
+        assert_eq!(rule.ports, Some(vec![PortMatch::Range(Tcp, 90, 80)]));
     }
 }
 
@@ -173,7 +193,7 @@ fn a_place_that_is_not_known_leaves_only_denials_in_force() {
         let findings = found(&decoded);
         assert!(findings.contains(&finding.to_owned()), "{findings:?}");
         let place = "spec: fails closed: the policy's place among the others is not known: only its Deny rules are in \
-                     force, before all others";
+                     force, at priority 0";
         assert!(findings.contains(&place.to_owned()), "{findings:?}");
         let policy = admin(&decoded);
         assert_eq!((policy.priority, policy.tier), (0, Tier::Admin), "{priority}");
@@ -215,7 +235,7 @@ fn the_baseline_policy_is_named_default() {
         [
             "metadata.name: error: the one BaselineAdminNetworkPolicy is named `default`, not \"mine\"",
             "spec: fails closed: the policy's place among the others is not known: only its Deny rules are in force, \
-             before all others",
+             at priority 0",
         ]
     );
     let policy = admin(&decoded);

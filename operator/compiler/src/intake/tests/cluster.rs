@@ -91,7 +91,7 @@ fn a_tier_that_is_not_known_leaves_only_denials_in_force() {
              {{action: Deny, from: [{{namespaces: {{}}}}]}}]}}"
         ));
         let place = "spec: fails closed: the policy's place among the others is not known: only its Deny rules are in \
-                     force, before all others";
+                     force, at priority 0";
         assert_eq!(found(&decoded), [place, finding]);
         let policy = admin(&decoded);
         assert_eq!((policy.tier, policy.priority), (Tier::Admin, 0));

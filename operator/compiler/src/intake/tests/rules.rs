@@ -103,6 +103,36 @@ fn peers() {
 }
 
 #[test]
+fn the_old_shape_comes_with_the_way_to_write_it_now() {
+    const GONE: &str = "the API has nothing like it any more: write a policy for each group of namespaces";
+    for (peer, field, expected) in [
+        (
+            "{namespaces: {namespaceSelector: {}}}",
+            "namespaces.namespaceSelector",
+            "write what is in `namespaceSelector` directly into `namespaces`",
+        ),
+        ("{namespaces: {sameLabels: [tenant]}}", "namespaces.sameLabels", GONE),
+        ("{namespaces: {notSameLabels: [tenant]}}", "namespaces.notSameLabels", GONE),
+        (
+            "{pods: {namespaces: {namespaceSelector: {}}, podSelector: {}}}",
+            "pods.namespaces",
+            "write the selector of namespaces as `pods.namespaceSelector`",
+        ),
+        ("{pods: {namespaces: {sameLabels: [tenant]}, podSelector: {}}}", "pods.namespaces.sameLabels", GONE),
+    ] {
+        for (decoded, list) in [
+            (v1alpha1(&format!("ingress: [{{action: Pass, from: [{peer}]}}]")), "ingress[0].from[0]"),
+            (v1alpha2(&format!("egress: [{{action: Deny, to: [{peer}]}}]")), "egress[0].to[0]"),
+        ] {
+            assert_eq!(remedy(&decoded, &format!("spec.{list}.{field}")), expected, "{peer}");
+            let policy = admin(&decoded);
+            let rules = if policy.ingress.is_empty() { policy.egress } else { policy.ingress };
+            assert_eq!(rules, [deny_everything(0)], "{peer}");
+        }
+    }
+}
+
+#[test]
 fn namespace_selectors_of_pods_are_required_in_v1alpha1() {
     let rest = "to: [{pods: {podSelector: {}}}]";
     fails_closed(rest, ".to[0].pods.namespaceSelector: error: the field is missing", v1alpha1, "Allow");
@@ -134,8 +164,8 @@ fn ports_of_v1alpha1() {
             "[0].portNumber.protocol: fails closed: the protocol \"ICMP\" is not known",
         ),
         (
-            "[{portNumber: {port: 80, protocol: ''}}]",
-            "[0].portNumber.protocol: fails closed: the protocol \"\" is not known",
+            "[{portNumber: {port: 80, protocol: tcp}}]",
+            "[0].portNumber.protocol: fails closed: the protocol \"tcp\" is not known",
         ),
         ("[{portRange: {start: 1}}]", "[0].portRange.end: error: the field is missing"),
         ("[{portRange: {end: 1}}]", "[0].portRange.start: error: the field is missing"),
