@@ -35,7 +35,13 @@ async fn start(directory: &RunDir, policy: &str) -> Result<Show> {
 }
 
 /// Sends from a pod's address to an address of the same family.
-async fn send(show: &Show, from: &str, to: IpAddr, traffic: Traffic, is_allowed: bool) -> Result<Observation> {
+async fn send(
+    show: &Show,
+    from: &str,
+    to: IpAddr,
+    traffic: Traffic,
+    is_allowed: bool,
+) -> Result<Observation> {
     let (stack, _) = show.stage.pod(from)?;
     let source = show.stage.state.pods[from].addresses.iter().find(|own| own.is_ipv4() == to.is_ipv4());
     let target = Target { source: source.copied(), address: to, traffic, tos: None };
