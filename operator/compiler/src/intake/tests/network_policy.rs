@@ -222,6 +222,19 @@ fn what_breaks_the_schema_but_can_be_told_is_in_force() {
             "spec.egress[0].to[0].ipBlock.except[0]: error: the exception 10.0.0.0/8 leaves nothing of 10.1.0.0/16",
         ),
         (
+            "{to: [{ipBlock: {cidr: 10.1.0.0/16, except: [10.1.0.0/16]}}]}",
+            block("10.1.0.0/16", &["10.1.0.0/16"]),
+            None,
+            "spec.egress[0].to[0].ipBlock.except[0]: error: the exception 10.1.0.0/16 leaves nothing of 10.1.0.0/16",
+        ),
+        (
+            "{to: [{ipBlock: {cidr: 10.1.0.0/16, except: [10.1.1.0/24, 10.1.1.9/28, 10.1.1.0/24]}}]}",
+            block("10.1.0.0/16", &["10.1.1.0/24", "10.1.1.0/28"]),
+            None,
+            "spec.egress[0].to[0].ipBlock.except[1]: warning: `10.1.1.9/28` has bits set behind its prefix: it is read \
+             as `10.1.1.0/28`",
+        ),
+        (
             "{to: [{ipBlock: {cidr: 10.1.2.3/16}}]}",
             block("10.1.0.0/16", &[]),
             None,

@@ -116,7 +116,7 @@ fn what_is_odd_about_a_pod_does_not_hide_it() {
     }
 }
 
-/// Kubernetes' FindPort looks at containers and at init containers that are restarted; names are unique in a
+/// Kubernetes' `FindPort` looks at containers and at init containers that are restarted; names are unique in a
 /// container, not in a pod.
 #[test]
 fn every_port_of_a_name_counts_and_those_of_init_containers_that_end_do_not() {
