@@ -38,7 +38,9 @@ pub(super) fn verdict(cluster: &Cluster, flow: &Flow, direction: Direction) -> V
 }
 
 fn one(case: &Case<'_>) -> Verdict {
-    let is_own_node = claim::is_own_node(case.cluster, case.subject, case.address, case.stack);
+    // A packet back to where it came from is the pod's own, though the pod claims its node's address.
+    let is_own_node =
+        !case.is_hairpin && claim::is_own_node(case.cluster, case.subject, case.address, case.stack);
     if is_own_node && case.direction == Direction::Ingress {
         return Verdict { allowed: true, reason: Reason::OwnNode };
     }
