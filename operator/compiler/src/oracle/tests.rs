@@ -881,6 +881,13 @@ fn an_address_of_a_node_and_a_pod_is_both_peers() {
 }
 
 #[test]
+fn hairpin_is_the_pods_own_though_it_claims_its_nodes_address() {
+    let cluster = with_pods(cluster(), [pod("data", "db", "node-2", NODE_2)]);
+    let cluster = with_admin(cluster, [anp_ingress("in", 0, [(Action::Deny, Peer::Everything)])]);
+    assert_ingress(&cluster, NODE_2, NODE_2, TCP_80, "denied: AdminNetworkPolicy/in ingress[0]");
+}
+
+#[test]
 fn what_a_nodes_stack_sends_is_no_pods_whoever_claims_its_address() {
     let cluster = with_pods(cluster(), [pod("data", "db", "node-2", NODE_2)]);
     let cluster = with_admin(cluster, [anp("p", 0, [(Action::Deny, Peer::Everything)])]);
