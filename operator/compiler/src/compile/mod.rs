@@ -3,9 +3,11 @@
 //! `vocabulary` (what can be told apart) -> `peers` (who there is) -> `steps` (what the rules match) -> `fold`
 //! (what they come to) -> `profiles` -> views. Each stage knows only those before it.
 
+mod explain;
 mod fold;
 mod peers;
 mod profiles;
+mod slice;
 mod spans;
 mod steps;
 mod vocabulary;
@@ -20,6 +22,7 @@ use std::sync::Arc;
 use palisade_view::{Direction, Local, NodeView, Operation, Profile, Root};
 
 use crate::model::{Cluster, Event};
+use crate::oracle::{Explanation, Flow};
 use peers::Peers;
 use profiles::Profiles;
 pub use spans::Spans;
@@ -93,6 +96,15 @@ impl Engine {
     /// every distinct set of pod labels once.
     pub fn spans(&self) -> Spans {
         spans::spans(&self.cluster)
+    }
+
+    /// Why a flow is allowed or denied: which rule decides in each direction, and what every tier made of it.
+    ///
+    /// Programs do not say which rule decided, so this compiles anew what the two addresses concern: the pods that
+    /// claim them and the policies that select those. Beside that it looks once at every pod, node and cluster-wide
+    /// policy. Nothing is kept.
+    pub fn explain(&self, flow: &Flow) -> Explanation {
+        explain::explain(&self.cluster, flow)
     }
 
     /// The cluster as the engine knows it.

@@ -17,6 +17,16 @@ pub(super) struct PodFacts {
     pub(super) named_ports: BTreeSet<NamedPort>,
 }
 
+impl PodFacts {
+    pub(super) fn of(pod: &Pod, vocabulary: &Vocabulary) -> Self {
+        Self {
+            namespace: pod.namespace.clone(),
+            labels: vocabulary.project(&pod.labels),
+            named_ports: pod.named_ports.clone(),
+        }
+    }
+}
+
 /// Index of [`PodFacts`] in [`Peers::pods`].
 pub(super) type PodId = u32;
 /// Index of an [`Entity`] in [`Peers::entities`].
@@ -103,11 +113,7 @@ impl Peers {
         let mut pods = Interner::new();
         let mut claims: BTreeMap<IpAddr, Claims<'_>> = BTreeMap::new();
         for pod in cluster.pods.values().filter(|pod| pod.is_networked()) {
-            let id = pods.intern(PodFacts {
-                namespace: pod.namespace.clone(),
-                labels: vocabulary.project(&pod.labels),
-                named_ports: pod.named_ports.clone(),
-            });
+            let id = pods.intern(PodFacts::of(pod, vocabulary));
             for &address in &pod.addresses {
                 claims.entry(address).or_default().pods.push((id, pod));
             }
@@ -199,10 +205,34 @@ impl Peers {
             entities_in,
         }
     }
+
+    /// What a packet from or to the address meets if it is that pod's, or no pod's.
+    pub(super) fn entity_at(
+        &self,
+        address: IpAddr,
+        pod: Option<PodId>,
+        vocabulary: &Vocabulary,
+    ) -> Option<EntityId> {
+        let Some(&identity) = self.identity_of.get(&address) else {
+            return self.bare.get(&vocabulary.region(address)).copied();
+        };
+        let mut entities = self.identities[identity].entities.iter().copied();
+        entities.find(|&entity| self.entities[entity as usize].pod == pod)
+    }
+
+    /// The number of a pod that was among those gathered.
+    pub(super) fn id_of(&self, pod: &Pod, vocabulary: &Vocabulary) -> Option<PodId> {
+        let facts = PodFacts::of(pod, vocabulary);
+        (0..).zip(&self.pods).find(|(_, known)| **known == facts).map(|(id, _)| id)
+    }
 }
 
 /// Whose an address is: of several claimants, those whose node's pod range holds it; else all of them.
-fn owners<'a>(cluster: &Cluster, address: IpAddr, claimants: &[(PodId, &'a Pod)]) -> Vec<(PodId, &'a Pod)> {
+pub(super) fn owners<'a>(
+    cluster: &Cluster,
+    address: IpAddr,
+    claimants: &[(PodId, &'a Pod)],
+) -> Vec<(PodId, &'a Pod)> {
     let in_range = |pod: &Pod| {
         let node = pod.node.as_ref().and_then(|name| cluster.nodes.get(name));
         node.is_some_and(|node| node.pod_cidrs.iter().any(|range| range.contains(&address)))

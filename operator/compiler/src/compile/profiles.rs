@@ -8,7 +8,7 @@ use std::sync::Arc;
 use palisade_view::{Direction, Family, Function, FunctionBuilder, Profile, Program};
 
 use super::fold::{Outcome, fold};
-use super::peers::{EntityId, Peers, PodId};
+use super::peers::{EntityId, Peers, PodFacts, PodId};
 use super::steps::{Effect, Group, Match, Sections, Step, is_about};
 use super::vocabulary::{Region, Vocabulary};
 use crate::model::{AdminSubject, Cluster, NamedPort, Selector};
@@ -32,6 +32,14 @@ struct SelectedBy {
     namespace: String,
     network: Vec<usize>,
     baseline: Vec<usize>,
+}
+
+/// Where in [`Sections`] the policies are that select a pod, in the order of judgement.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub(super) struct Places {
+    pub(super) admin: Vec<usize>,
+    pub(super) network: Vec<usize>,
+    pub(super) baseline: Vec<usize>,
 }
 
 /// A draft with the profile that comes of it where it stands alone.
@@ -80,24 +88,31 @@ impl<'a> Profiles<'a> {
         profile
     }
 
-    /// The draft of one pod; `None` where no policy has a say.
-    fn draft(&mut self, pod: PodId) -> Option<Rc<Drafted>> {
-        let facts = &self.peers.pods[pod as usize];
+    /// The policies that select a pod; `None` where none has a say.
+    fn selected_by(&self, facts: &PodFacts) -> Option<SelectedBy> {
         let sections = &self.sections;
-        let admin = |group: &Group<'_, AdminSubject>| is_about(self.cluster, group.subject, facts);
+        let admin = |group: &Group<'_, AdminSubject>| {
+            is_about(self.cluster, group.subject, &facts.namespace, &facts.labels)
+        };
         let in_namespace = sections.network_groups.get(facts.namespace.as_str());
         let network = |group: &Group<'_, Selector>| group.subject.matches(&facts.labels);
         let network = selected(in_namespace.map_or(&[], Vec::as_slice), network);
         if network.is_empty() && sections.admin.is_empty() && sections.baseline.is_empty() {
             return None;
         }
-        let by = SelectedBy {
+        Some(SelectedBy {
             admin: selected(&sections.admin_groups, admin),
             // Groups are counted within a namespace.
             namespace: if network.is_empty() { String::new() } else { facts.namespace.clone() },
             network,
             baseline: selected(&sections.baseline_groups, admin),
-        };
+        })
+    }
+
+    /// The draft of one pod; `None` where no policy has a say.
+    fn draft(&mut self, pod: PodId) -> Option<Rc<Drafted>> {
+        let facts = &self.peers.pods[pod as usize];
+        let by = self.selected_by(facts)?;
         // Only on ingress do the subject's own ports make a difference.
         let own_ports = match self.direction {
             Direction::Ingress => facts.named_ports.clone(),
@@ -117,26 +132,9 @@ impl<'a> Profiles<'a> {
         if by.admin.is_empty() && by.network.is_empty() && by.baseline.is_empty() {
             return None;
         }
-        let sections = &self.sections;
-        let isolating = sections.network_groups.get(by.namespace.as_str()).map_or(&[][..], Vec::as_slice);
-        let admin = places(&by.admin, &sections.admin_groups);
-        let network = places(&by.network, isolating);
-        let baseline = places(&by.baseline, &sections.baseline_groups);
-        let steps: Vec<(&Step, Program)> = admin
-            .iter()
-            .map(|&place| &sections.admin[place])
-            .chain(network.iter().map(|&place| &sections.network[place]))
-            .chain(baseline.iter().map(|&place| &sections.baseline[place]))
-            .flat_map(|steps| steps.iter())
-            .map(|step| {
-                let own = match self.direction {
-                    Direction::Ingress => step.numbered.union(&step.resolve(own_ports)),
-                    Direction::Egress => step.numbered.clone(),
-                };
-                (step, own)
-            })
-            .collect();
-        let outcomes = Outcomes::of(self.peers, &steps, !network.is_empty());
+        let places = self.places(by);
+        let steps = self.steps(&places, own_ports);
+        let outcomes = Outcomes::of(self.peers, &steps, !places.network.is_empty());
 
         let bare: BTreeMap<Region, Outcome> = self
             .peers
@@ -160,6 +158,41 @@ impl<'a> Profiles<'a> {
             })
             .collect();
         Some(Draft { bare, identities })
+    }
+
+    /// The policies that select a pod.
+    pub(super) fn places_of(&self, pod: PodId) -> Places {
+        let by = self.selected_by(&self.peers.pods[pod as usize]);
+        by.map_or_else(Places::default, |by| self.places(&by))
+    }
+
+    /// The policies that there are in this direction.
+    pub(super) fn sections(&self) -> &Sections<'a> {
+        &self.sections
+    }
+
+    fn places(&self, by: &SelectedBy) -> Places {
+        let sections = &self.sections;
+        let in_namespace = sections.network_groups.get(by.namespace.as_str()).map_or(&[][..], Vec::as_slice);
+        Places {
+            admin: places(&by.admin, &sections.admin_groups),
+            network: places(&by.network, in_namespace),
+            baseline: places(&by.baseline, &sections.baseline_groups),
+        }
+    }
+
+    /// The steps at these places, in the order of judgement, each with the traffic that it is about whatever the peer.
+    pub(super) fn steps(&self, places: &Places, own_ports: &BTreeSet<NamedPort>) -> Vec<(&Step, Program)> {
+        let sections = &self.sections;
+        let admin = places.admin.iter().map(|&place| &sections.admin[place].steps);
+        let network = places.network.iter().map(|&place| &sections.network[place].steps);
+        let baseline = places.baseline.iter().map(|&place| &sections.baseline[place].steps);
+        let steps = admin.chain(network).chain(baseline).flatten();
+        let with_traffic = steps.map(|step| match self.direction {
+            Direction::Ingress => (step, step.numbered.union(&step.resolve(own_ports))),
+            Direction::Egress => (step, step.numbered.clone()),
+        });
+        with_traffic.collect()
     }
 
     /// What all drafts allow.
@@ -224,7 +257,7 @@ impl<'a> Profiles<'a> {
 }
 
 /// What a list of steps comes to for each entity: each distinct set of matches is folded once.
-struct Outcomes<'a> {
+pub(super) struct Outcomes<'a> {
     peers: &'a Peers,
     steps: &'a [(&'a Step, Program)],
     isolated: bool,
@@ -238,10 +271,10 @@ struct Outcomes<'a> {
 }
 
 /// Family, matches that single the entity out, and its ports where they count.
-type FoldKey = (Family, Vec<u32>, Option<BTreeSet<NamedPort>>);
+pub(super) type FoldKey = (Family, Vec<u32>, Option<BTreeSet<NamedPort>>);
 
 impl<'a> Outcomes<'a> {
-    fn of(peers: &'a Peers, steps: &'a [(&'a Step, Program)], isolated: bool) -> Self {
+    pub(super) fn of(peers: &'a Peers, steps: &'a [(&'a Step, Program)], isolated: bool) -> Self {
         let mut every = [Vec::new(), Vec::new()];
         let mut sharing: Vec<(Vec<u32>, bool)> = Vec::new();
         let mut matches: Vec<&Match> = Vec::new();
@@ -272,21 +305,29 @@ impl<'a> Outcomes<'a> {
     }
 
     fn get(&self, entity: EntityId, family: Family) -> Outcome {
+        let key = self.key(entity, family);
+        if let Some(known) = self.folded.borrow().get(&key) {
+            return known.clone();
+        }
+        let outcome = fold(self.matching(&key).map(|(_, step)| step), self.isolated);
+        self.folded.borrow_mut().insert(key, outcome.clone());
+        outcome
+    }
+
+    pub(super) fn key(&self, entity: EntityId, family: Family) -> FoldKey {
         let matched_by = self.matched_by.get(&entity).cloned().unwrap_or_default();
         let pod = self.peers.entities[entity as usize].pod;
         let ports = pod
             .filter(|_| matched_by.iter().any(|&index| self.sharing[index as usize].1))
             .map(|pod| self.peers.pods[pod as usize].named_ports.clone());
-        let key = (family, matched_by, ports);
-        if let Some(known) = self.folded.borrow().get(&key) {
-            return known.clone();
-        }
-        let outcome = self.fold(&key);
-        self.folded.borrow_mut().insert(key, outcome.clone());
-        outcome
+        (family, matched_by, ports)
     }
 
-    fn fold(&self, (family, matched_by, ports): &FoldKey) -> Outcome {
+    /// The steps that match, in order: their positions, what they do, and the traffic they are about.
+    pub(super) fn matching(
+        &self,
+        (family, matched_by, ports): &FoldKey,
+    ) -> impl Iterator<Item = (u32, (Effect, Program))> {
         let every = &self.every[usize::from(*family == Family::V6)];
         let mut positions: BTreeMap<u32, bool> = every.iter().map(|&position| (position, false)).collect();
         for &index in matched_by {
@@ -295,14 +336,14 @@ impl<'a> Outcomes<'a> {
                 *positions.entry(position).or_default() |= named;
             }
         }
-        let matching = positions.into_iter().map(|(position, named)| -> (Effect, Program) {
+        positions.into_iter().map(move |(position, named)| {
             let (step, numbered) = &self.steps[position as usize];
-            match ports {
-                Some(ports) if named => (step.effect, numbered.union(&step.resolve(ports))),
-                _ => (step.effect, numbered.clone()),
-            }
-        });
-        fold(matching, self.isolated)
+            let traffic = match ports {
+                Some(ports) if named => numbered.union(&step.resolve(ports)),
+                _ => numbered.clone(),
+            };
+            (position, (step.effect, traffic))
+        })
     }
 }
 

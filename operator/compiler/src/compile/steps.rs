@@ -6,10 +6,11 @@ use std::rc::Rc;
 
 use palisade_view::{Direction, Family, Intervals, Program, Protocol};
 
-use super::peers::{Entity, EntityId, Peers, PodFacts, PodId};
+use super::peers::{Entity, EntityId, Peers, PodId};
 use super::vocabulary::labels_match;
 use crate::model::{
-    Action, AdminPolicy, AdminSubject, Cluster, NamedPort, NamespaceMatch, Peer, PortMatch, Selector, Tier,
+    Action, AdminPolicy, AdminSubject, Cluster, Labels, NamedPort, NamespaceMatch, NetworkPolicy, Peer,
+    PortMatch, Selector, Tier,
 };
 
 /// What a step does with the traffic it matches.
@@ -58,27 +59,31 @@ impl Step {
     }
 }
 
-/// The steps of one policy for one direction.
-pub(super) type Steps = Rc<Vec<Step>>;
+/// One policy's part in one direction.
+#[derive(Debug)]
+pub(super) struct Section<'a, P> {
+    pub(super) policy: &'a P,
+    /// One for each of the policy's rules, in order.
+    pub(super) steps: Vec<Step>,
+}
 
-/// Policies with equal subjects, whose steps are at these places in their part of [`Sections`]. One question is
-/// asked for all of them.
+/// Policies with equal subjects, which are at these places in their part of [`Sections`]. One question is asked for
+/// all of them.
 #[derive(Debug)]
 pub(super) struct Group<'a, S> {
     pub(super) subject: &'a S,
     pub(super) sections: Vec<usize>,
 }
 
-/// All policies that have something to say in one direction: the steps of each, in the order of judgement, and who
-/// their subjects are.
+/// All policies that have something to say in one direction, in the order of judgement, and who their subjects are.
 #[derive(Debug, Default)]
 pub(super) struct Sections<'a> {
-    pub(super) admin: Vec<Steps>,
+    pub(super) admin: Vec<Section<'a, AdminPolicy>>,
     pub(super) admin_groups: Vec<Group<'a, AdminSubject>>,
-    pub(super) network: Vec<Steps>,
+    pub(super) network: Vec<Section<'a, NetworkPolicy>>,
     /// By namespace.
     pub(super) network_groups: HashMap<&'a str, Vec<Group<'a, Selector>>>,
-    pub(super) baseline: Vec<Steps>,
+    pub(super) baseline: Vec<Section<'a, AdminPolicy>>,
     pub(super) baseline_groups: Vec<Group<'a, AdminSubject>>,
 }
 
@@ -117,20 +122,16 @@ impl<'a> Lowering<'a> {
         let mut sections = Sections::default();
         let (mut admin, mut baseline) = (Vec::new(), Vec::new());
         for policy in ordered.into_iter().filter(|policy| !policy.rules(direction).is_empty()) {
-            let (steps, subjects) = match policy.tier {
+            let (tier, subjects) = match policy.tier {
                 Tier::Admin => (&mut sections.admin, &mut admin),
                 Tier::Baseline => (&mut sections.baseline, &mut baseline),
             };
-            subjects.push((steps.len(), &policy.subject));
-            let rules = policy.rules(direction).iter();
-            steps.push(Rc::new(
-                rules
-                    .map(|rule| {
-                        let effect = Effect::Tier(policy.tier, rule.action);
-                        self.step(effect, &rule.peers, rule.ports.as_deref(), direction)
-                    })
-                    .collect(),
-            ));
+            subjects.push((tier.len(), &policy.subject));
+            let steps = policy.rules(direction).iter().map(|rule| {
+                let effect = Effect::Tier(policy.tier, rule.action);
+                self.step(effect, &rule.peers, rule.ports.as_deref(), direction)
+            });
+            tier.push(Section { policy, steps: steps.collect() });
         }
         let mut network: HashMap<&str, Vec<(usize, &Selector)>> = HashMap::new();
         for policy in cluster.network_policies.values() {
@@ -140,7 +141,7 @@ impl<'a> Lowering<'a> {
             let steps = rules
                 .iter()
                 .map(|rule| self.step(Effect::NetworkPolicy, &rule.peers, rule.ports.as_deref(), direction));
-            sections.network.push(Rc::new(steps.collect()));
+            sections.network.push(Section { policy, steps: steps.collect() });
         }
         sections.admin_groups = groups(admin);
         sections.baseline_groups = groups(baseline);
@@ -274,12 +275,12 @@ impl<'a> Lowering<'a> {
     }
 }
 
-/// Whether a cluster-wide policy with that subject is about a pod.
-pub(super) fn is_about(cluster: &Cluster, subject: &AdminSubject, pod: &PodFacts) -> bool {
+/// Whether a cluster-wide policy with that subject is about a pod of that namespace with these labels.
+pub(super) fn is_about(cluster: &Cluster, subject: &AdminSubject, namespace: &str, labels: &Labels) -> bool {
     match subject {
         AdminSubject::Nothing => false,
         AdminSubject::Pods { namespaces, pods } => {
-            pods.matches(&pod.labels) && labels_match(cluster, namespaces, &pod.namespace)
+            pods.matches(labels) && labels_match(cluster, namespaces, namespace)
         }
     }
 }

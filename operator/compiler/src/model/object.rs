@@ -119,9 +119,7 @@ impl Object {
                 ObjectRef { kind: Kind::Namespace, namespace: None, name: namespace.name.clone() }
             }
             Self::Node(node) => ObjectRef { kind: Kind::Node, namespace: None, name: node.name.clone() },
-            Self::Pod(pod) => {
-                ObjectRef { kind: Kind::Pod, namespace: Some(pod.namespace.clone()), name: pod.name.clone() }
-            }
+            Self::Pod(pod) => pod.object(),
             Self::Policy(policy) => policy.object(),
         }
     }

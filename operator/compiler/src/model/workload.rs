@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use palisade_view::Protocol;
 
-use super::Labels;
+use super::{Kind, Labels, ObjectRef};
 
 /// A container port with a name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,6 +46,11 @@ impl Pod {
     /// terminating pod still counts.
     pub fn is_networked(&self) -> bool {
         !self.host_network && !self.finished && !self.addresses.is_empty()
+    }
+
+    /// The object.
+    pub fn object(&self) -> ObjectRef {
+        ObjectRef { kind: Kind::Pod, namespace: Some(self.namespace.clone()), name: self.name.clone() }
     }
 }
 

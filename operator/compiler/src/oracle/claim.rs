@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::walk::Side;
 use crate::model::{Cluster, Labels, Node, Pod};
 
 /// The label every namespace carries with its own name as the value.
@@ -10,10 +11,25 @@ const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 /// The pods whose the address may be, by namespace and name. A claim that the pod's node backs with its pod ranges
 /// beats claims that no node backs: whoever may write pod addresses must not take over another node's.
 pub(super) fn claimants(cluster: &Cluster, address: IpAddr) -> Vec<&Pod> {
-    let claims: Vec<&Pod> =
-        cluster.pods.values().filter(|pod| pod.is_networked() && pod.addresses.contains(&address)).collect();
+    let claims = claims(cluster, address);
     let backed: Vec<&Pod> = claims.iter().copied().filter(|pod| is_backed(cluster, pod, address)).collect();
     if backed.is_empty() { claims } else { backed }
+}
+
+/// Everybody at an address, for people.
+pub(super) fn side(cluster: &Cluster, address: IpAddr) -> Side {
+    let pods: Vec<_> = claimants(cluster, address).into_iter().map(Pod::object).collect();
+    let claims = claims(cluster, address).into_iter().map(Pod::object);
+    Side {
+        address,
+        outbid: claims.filter(|claim| !pods.contains(claim)).collect(),
+        pods,
+        nodes: nodes(cluster, address).into_iter().map(|node| node.name.clone()).collect(),
+    }
+}
+
+fn claims(cluster: &Cluster, address: IpAddr) -> Vec<&Pod> {
+    cluster.pods.values().filter(|pod| pod.is_networked() && pod.addresses.contains(&address)).collect()
 }
 
 fn is_backed(cluster: &Cluster, pod: &Pod, address: IpAddr) -> bool {

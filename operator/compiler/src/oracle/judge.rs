@@ -4,11 +4,12 @@ use palisade_view::Direction;
 
 use super::claim;
 use super::matching::Case;
+use super::walk::{Exemption, Pair, RuleRef, Stage, Walk};
 use super::{Flow, Reason, Verdict};
-use crate::model::{Action, AdminPolicy, AdminSubject, Cluster, NetworkPolicy, Tier};
+use crate::model::{Action, AdminPolicy, AdminSubject, Cluster, NetworkPolicy, Pod, Tier};
 
 /// One direction of a flow, for every claimant of either address.
-pub(super) fn verdict(cluster: &Cluster, flow: &Flow, direction: Direction) -> Verdict {
+pub(super) fn walk(cluster: &Cluster, flow: &Flow, direction: Direction) -> Walk {
     let source = (flow.source, flow.source_node.as_deref());
     let destination = (flow.destination, flow.destination_node.as_deref());
     let ((own_address, own_stack), (address, stack)) = match direction {
@@ -21,72 +22,93 @@ pub(super) fn verdict(cluster: &Cluster, flow: &Flow, direction: Direction) -> V
     let peers = claim::claimants(cluster, address);
     let peers = if peers.is_empty() { vec![None] } else { peers.into_iter().map(Some).collect() };
 
-    let mut verdicts = Vec::new();
+    let mut pairs = Vec::new();
     for &subject in &subjects {
         for &peer in &peers {
             let is_hairpin = flow.source == flow.destination;
             let case = Case { cluster, direction, subject, address, peer, stack, is_hairpin, l4: flow.l4 };
-            verdicts.push(one(&case));
+            let mut stages = Vec::new();
+            let verdict = one(&case, &mut stages);
+            pairs.push(Pair { subject: subject.object(), peer: peer.map(Pod::object), stages, verdict });
         }
     }
-    verdicts
+    let verdict = pairs
         .iter()
-        .find(|verdict| !verdict.allowed)
-        .or(verdicts.first())
-        .cloned()
-        .unwrap_or(Verdict { allowed: true, reason: Reason::NotASubject })
+        .find(|pair| !pair.verdict.allowed)
+        .or(pairs.first())
+        .map_or(Verdict { allowed: true, reason: Reason::NotASubject }, |pair| pair.verdict.clone());
+    Walk { direction, pairs, verdict }
 }
 
-fn one(case: &Case<'_>) -> Verdict {
+/// Writes down each tier that is asked.
+fn one(case: &Case<'_>, stages: &mut Vec<Stage>) -> Verdict {
     // A packet back to where it came from is the pod's own, though the pod claims its node's address.
     let is_own_node =
         !case.is_hairpin && claim::is_own_node(case.cluster, case.subject, case.address, case.stack);
     if is_own_node && case.direction == Direction::Ingress {
+        stages.push(Stage::OwnNode);
         return Verdict { allowed: true, reason: Reason::OwnNode };
     }
-    if let Some((Action::Allow | Action::Deny, verdict)) = cluster_wide(case, Tier::Admin) {
+    if let Some((Action::Allow | Action::Deny, verdict)) = cluster_wide(case, Tier::Admin, stages) {
         return verdict;
     }
     let isolating = isolating(case);
+    let isolated_by = || isolating.iter().map(|policy| policy.object()).collect();
+    let exempt = |exemption| Stage::NetworkPolicy {
+        isolating: isolated_by(),
+        exemption: Some(exemption),
+        allowing: Vec::new(),
+    };
     if !isolating.is_empty() {
         if is_own_node {
+            stages.push(exempt(Exemption::OwnNode));
             return Verdict { allowed: true, reason: Reason::OwnNode };
         }
         if case.is_hairpin {
+            stages.push(exempt(Exemption::Itself));
             return Verdict { allowed: true, reason: Reason::Itself };
         }
-        return network_policies(case, &isolating);
     }
-    match cluster_wide(case, Tier::Baseline) {
-        Some((_, verdict)) => verdict,
-        None => Verdict { allowed: true, reason: Reason::NoRule },
+    let allowing = allowing(case, &isolating);
+    let first = allowing.first().cloned();
+    stages.push(Stage::NetworkPolicy { isolating: isolated_by(), exemption: None, allowing });
+    if let Some(RuleRef { policy, index, .. }) = first {
+        let reason = Reason::NetworkPolicyRule { policy, direction: case.direction, index };
+        return Verdict { allowed: true, reason };
     }
+    if !isolating.is_empty() {
+        let reason = Reason::Isolated { policies: isolated_by(), direction: case.direction };
+        return Verdict { allowed: false, reason };
+    }
+    if let Some((_, verdict)) = cluster_wide(case, Tier::Baseline, stages) {
+        return verdict;
+    }
+    stages.push(Stage::Default);
+    Verdict { allowed: true, reason: Reason::NoRule }
 }
 
 /// The first rule of a tier that matches, with what it does and what it means if it is the last word.
-fn cluster_wide(case: &Case<'_>, tier: Tier) -> Option<(Action, Verdict)> {
-    let mut policies: Vec<&AdminPolicy> =
-        case.cluster.admin_policies.values().filter(|policy| policy.tier == tier).collect();
+fn cluster_wide(case: &Case<'_>, tier: Tier, stages: &mut Vec<Stage>) -> Option<(Action, Verdict)> {
+    let mut policies: Vec<&AdminPolicy> = case
+        .cluster
+        .admin_policies
+        .values()
+        .filter(|policy| policy.tier == tier && is_about(case, &policy.subject))
+        .filter(|policy| !policy.rules(case.direction).is_empty())
+        .collect();
     policies.sort_by_key(|policy| policy.order());
-    for policy in policies {
-        if !is_about(case, &policy.subject) {
-            continue;
-        }
-        for rule in policy.rules(case.direction) {
-            if case.matches_any(&rule.peers, rule.ports.as_deref()) {
-                let reason = Reason::AdminRule {
-                    policy: policy.object(),
-                    tier,
-                    direction: case.direction,
-                    index: rule.index,
-                    name: rule.name.clone(),
-                    action: rule.action,
-                };
-                return Some((rule.action, Verdict { allowed: rule.action != Action::Deny, reason }));
-            }
-        }
-    }
-    None
+    let rules =
+        policies.iter().flat_map(|policy| policy.rules(case.direction).iter().map(move |r| (policy, r)));
+    let first = rules.into_iter().find(|(_, rule)| case.matches_any(&rule.peers, rule.ports.as_deref()));
+    let matched = first.map(|(policy, rule)| {
+        let rule_ref = RuleRef { policy: policy.object(), index: rule.index, name: rule.name.clone() };
+        (rule_ref, rule.action)
+    });
+    let policies = policies.iter().map(|policy| policy.object()).collect();
+    stages.push(Stage::Tier { tier, policies, matched: matched.clone() });
+    let (RuleRef { policy, index, name }, action) = matched?;
+    let reason = Reason::AdminRule { policy, tier, direction: case.direction, index, name, action };
+    Some((action, Verdict { allowed: action != Action::Deny, reason }))
 }
 
 fn is_about(case: &Case<'_>, subject: &AdminSubject) -> bool {
@@ -112,19 +134,15 @@ fn isolating<'a>(case: &Case<'a>) -> Vec<&'a NetworkPolicy> {
         .collect()
 }
 
-fn network_policies(case: &Case<'_>, isolating: &[&NetworkPolicy]) -> Verdict {
+/// The rules of these policies that match.
+fn allowing(case: &Case<'_>, isolating: &[&NetworkPolicy]) -> Vec<RuleRef> {
+    let mut allowing = Vec::new();
     for policy in isolating {
         for rule in policy.rules(case.direction).unwrap_or_default() {
             if case.matches_any(&rule.peers, rule.ports.as_deref()) {
-                let reason = Reason::NetworkPolicyRule {
-                    policy: policy.object(),
-                    direction: case.direction,
-                    index: rule.index,
-                };
-                return Verdict { allowed: true, reason };
+                allowing.push(RuleRef { policy: policy.object(), index: rule.index, name: None });
             }
         }
     }
-    let policies = isolating.iter().map(|policy| policy.object()).collect();
-    Verdict { allowed: false, reason: Reason::Isolated { policies, direction: case.direction } }
+    allowing
 }

@@ -9,6 +9,7 @@ mod judge;
 mod matching;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -16,6 +17,7 @@ use std::net::IpAddr;
 use palisade_view::{Direction, L4};
 
 use crate::model::{Action, Cluster, ObjectRef, Tier};
+pub use walk::{Exemption, Explanation, Pair, RuleRef, Side, Stage, Walk};
 
 /// A packet to judge, with what the addresses alone do not tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,8 +148,16 @@ impl fmt::Display for Judgement {
 /// - What a pod sends to its own node, and to itself through a service, is subject to the cluster-wide policies, while
 ///   NetworkPolicy never restricts it.
 pub fn judge(cluster: &Cluster, flow: &Flow) -> Judgement {
-    Judgement {
-        egress: judge::verdict(cluster, flow, Direction::Egress),
-        ingress: judge::verdict(cluster, flow, Direction::Ingress),
+    walk(cluster, flow).judgement()
+}
+
+/// The same with the whole way to it: what each tier made of each direction.
+pub fn walk(cluster: &Cluster, flow: &Flow) -> Explanation {
+    Explanation {
+        flow: flow.clone(),
+        source: claim::side(cluster, flow.source),
+        destination: claim::side(cluster, flow.destination),
+        egress: judge::walk(cluster, flow, Direction::Egress),
+        ingress: judge::walk(cluster, flow, Direction::Ingress),
     }
 }

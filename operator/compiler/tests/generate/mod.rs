@@ -189,15 +189,23 @@ fn rules(
     allow: &'static str,
 ) -> impl Strategy<Value = Value> {
     let action = prop_oneof![8 => select(vec![allow, "Deny", "Pass"]), 1 => Just("Log")];
-    let rule =
-        (action, prop::collection::vec(peer, 1..3), prop::option::of(prop::collection::vec(port, 1..3)))
-            .prop_map(move |(action, peers, matched)| {
-                let mut rule = json!({"action": action, side: peers});
-                if let Some(matched) = matched {
-                    rule[ports] = json!(matched);
-                }
-                rule
-            });
+    let name = prop::option::weighted(0.3, select(vec!["first", "second"]));
+    let rule = (
+        action,
+        name,
+        prop::collection::vec(peer, 1..3),
+        prop::option::of(prop::collection::vec(port, 1..3)),
+    )
+        .prop_map(move |(action, name, peers, matched)| {
+            let mut rule = json!({"action": action, side: peers});
+            if let Some(name) = name {
+                rule["name"] = json!(name);
+            }
+            if let Some(matched) = matched {
+                rule[ports] = json!(matched);
+            }
+            rule
+        });
     prop::collection::vec(rule, 0..4).prop_map(Value::Array)
 }
 
