@@ -1,4 +1,5 @@
-//! How long the engine takes from a cluster to views, and from one more pod to the changed views.
+//! How long the engine takes from a cluster to views, from one more pod to the changed views, and to say why a packet is
+//! allowed or denied.
 //!
 //! The cluster: 1,000 namespaces on 50 nodes, in each four pods and three NetworkPolicies (isolation, the namespace
 //! to itself, DNS and monitoring), and above them one AdminNetworkPolicy that keeps two tiers of tenants apart.
@@ -15,7 +16,8 @@ use palisade_compiler::model::{
     Action, AdminPolicy, AdminRule, AdminSubject, Event, Kind, Labels, Namespace, NamespaceMatch,
     NetworkPolicy, NetworkPolicyRule, Node, Object, Peer, Pod, Policy, PortMatch, Selector, Tier,
 };
-use palisade_view::Protocol;
+use palisade_compiler::oracle::Flow;
+use palisade_view::{L4, Protocol};
 
 const NAMESPACES: u32 = 1_000;
 const PODS: u32 = 4;
@@ -158,6 +160,19 @@ fn compile(criterion: &mut Criterion) {
             BatchSize::PerIteration,
         );
     });
+    group.finish();
+
+    let mut group = criterion.benchmark_group("explain");
+    for (name, destination) in [("pod to pod", "10.0.7.208"), ("pod to world", "192.0.2.10")] {
+        let flow = Flow {
+            source: IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + 500 * PODS)),
+            destination: destination.parse().unwrap(),
+            l4: L4::Port(Protocol::Tcp, 8080),
+            source_node: None,
+            destination_node: None,
+        };
+        group.bench_function(name, |bencher| bencher.iter(|| black_box(engine.explain(black_box(&flow)))));
+    }
     group.finish();
 }
 
