@@ -1,4 +1,4 @@
-//! The one task that owns the compiler's engine. Batches in, epochs and views out.
+//! The one task that owns the compiler's engine. Batches in, epochs and views out; questions are answered in between.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -6,15 +6,25 @@ use std::time::Instant;
 use palisade_compiler::Engine;
 use palisade_compiler::model::Cluster;
 use tokio::sync::mpsc;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::batch::Batch;
+use crate::explain::Inquiry;
 use crate::hub::Hub;
 
 /// Takes batches until the sources are gone.
-pub async fn run(mut batches: mpsc::Receiver<Batch>, hub: Arc<Hub>) {
+pub async fn run(mut batches: mpsc::Receiver<Batch>, mut inquiries: mpsc::Receiver<Inquiry>, hub: Arc<Hub>) {
     let mut engine = Engine::default();
-    while let Some(mut batch) = batches.recv().await {
+    loop {
+        // By turns, at random: neither waits for more than a few of the other.
+        let batch = tokio::select! {
+            batch = batches.recv() => batch,
+            Some(inquiry) = inquiries.recv() => {
+                engine = answer(engine, inquiry, &hub).await;
+                continue;
+            }
+        };
+        let Some(mut batch) = batch else { return };
         // What has come in meanwhile is compiled with it.
         while let Ok(next) = batches.try_recv() {
             batch.append(next);
@@ -48,6 +58,18 @@ pub async fn run(mut batches: mpsc::Receiver<Batch>, hub: Arc<Hub>) {
             hub.spanned(spans);
         }
     }
+}
+
+/// Answers a question. If that breaks down, so does only the answer: the engine is not changed by it.
+async fn answer(engine: Engine, inquiry: Inquiry, hub: &Arc<Hub>) -> Engine {
+    let (engine, hub) = (Arc::new(engine), Arc::clone(hub));
+    let asked = Arc::clone(&engine);
+    let answered = tokio::task::spawn_blocking(move || inquiry.answer(&asked, |nodes| hub.standing(&nodes)));
+    if let Err(error) = answered.await {
+        warn!(%error, "a question about a flow could not be answered");
+    }
+    // The task has ended, and its share with it: nothing is cloned.
+    Arc::unwrap_or_clone(engine)
 }
 
 fn counts(cluster: &Cluster) -> Vec<(&'static str, usize)> {

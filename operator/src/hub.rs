@@ -435,6 +435,13 @@ impl Hub {
         states
     }
 
+    /// The epoch, and where these nodes stand in it; those that the cluster does not have are left out.
+    pub fn standing(&self, nodes: &BTreeSet<String>) -> (u64, BTreeMap<String, NodeState>) {
+        let inner = self.lock();
+        let known = nodes.iter().filter_map(|name| Some((name.clone(), inner.nodes.get(name)?.state())));
+        (inner.epoch, known.collect())
+    }
+
     /// Everything, for people and tests.
     pub fn state(&self) -> State {
         let inner = self.lock();

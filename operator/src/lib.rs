@@ -8,6 +8,7 @@ pub mod authority;
 pub mod batch;
 mod changes;
 pub mod engine;
+pub mod explain;
 pub mod hub;
 pub mod identity;
 pub mod leader;

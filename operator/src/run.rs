@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use crate::args::{Args, Kubernetes};
 use crate::authority::{self, Authority};
 use crate::batch::Batch;
+use crate::explain::Desk;
 use crate::hub::Hub;
 use crate::identity::tokens::Tokens;
 use crate::identity::{self, Identity, Reviewer};
@@ -61,8 +62,9 @@ pub async fn run(args: Args, asked_to_stop: impl Future<Output = ()> + Send) -> 
     let web = TcpListener::bind(args.admin).await.with_context(|| format!("listening on {}", args.admin))?;
     let admin = web.local_addr()?;
     info!(%admin, "listening");
-    let (compiled, administered) =
-        (engine::run(waiting, Arc::clone(&hub)), admin::serve(web, Arc::clone(&hub)));
+    let (desk, inquiries) = Desk::new();
+    let compiled = engine::run(waiting, inquiries, Arc::clone(&hub));
+    let administered = admin::serve(web, Arc::clone(&hub), desk);
     parts.spawn(async { ("compiling", compiled.map(Ok).await) });
     parts.spawn(async { ("serving the admin port", administered.await.map_err(anyhow::Error::from)) });
     parts.spawn(follow(leadership.clone(), hub).map(|()| ("following the Lease", Ok(()))));

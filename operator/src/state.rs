@@ -1,6 +1,7 @@
 //! What the admin server shows: the state of everything at one moment, as JSON. Plain data.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -19,6 +20,19 @@ pub enum NodeState {
     InSync,
     /// Its shim refused twice in a row; see the message.
     Parked,
+}
+
+impl fmt::Display for NodeState {
+    /// As in JSON.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NeverConnected => "never-connected",
+            Self::Disconnected => "disconnected",
+            Self::Updating => "updating",
+            Self::InSync => "in-sync",
+            Self::Parked => "parked",
+        })
+    }
 }
 
 /// Where a source of objects stands.

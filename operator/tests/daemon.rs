@@ -92,8 +92,13 @@ impl Running {
     }
 
     async fn get(&self, path: &str) -> (u16, String) {
+        self.get_with(path, "").await
+    }
+
+    /// With header lines, each with its end.
+    async fn get_with(&self, path: &str, headers: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.admin).await.unwrap();
-        let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.0\r\n{headers}\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut text = String::new();
         tokio::time::timeout(LIMIT, stream.read_to_string(&mut text)).await.expect("an answer").unwrap();
@@ -211,6 +216,54 @@ async fn the_admin_port_tells_and_waits() {
         "# EOF",
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_admin_port_says_why_a_packet_is_denied() {
+    let operator = Running::start().await;
+    operator.state("/debug/settled?timeout_ms=20000").await;
+    let question = "/debug/explain?source=198.51.100.1&destination=shop/web&protocol=tcp&port=80";
+    let (status, text) = operator.get(question).await;
+    assert_eq!(status, 200, "{text}");
+    assert!(text.starts_with("198.51.100.1 -> shop/web (10.0.1.1) TCP/80: allowed\n"), "{text}");
+    assert!(text.contains("\ncompiled at epoch 1; judged by n-1 (never-connected)\n"), "{text}");
+
+    let (send, updates) = operator.shim().await;
+    tokio::spawn(follow(send, updates));
+    let (_, state) = operator.state(&operator.write("deny.yaml", DENY)).await;
+    let (status, text) = operator.get(question).await;
+    assert_eq!(status, 200, "{text}");
+    let denied = "denied by ingress: isolation ingress NetworkPolicy/shop/deny\n";
+    assert_eq!(text.lines().next().unwrap().split_once(": ").unwrap().1, denied.trim_end(), "{text}");
+    assert!(text.ends_with("; judged by n-1 (in-sync)\n"), "{text}");
+
+    for (more, headers) in [("&format=json", ""), ("", "Accept: application/json\r\n")] {
+        let (status, answer) = operator.get_with(&format!("{question}{more}"), headers).await;
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(
+            (status, &answer["epoch"], &answer["nodes"]["n-1"]),
+            (200, &state["epoch"], &"in-sync".into())
+        );
+        let explanation = &answer["explanations"][0];
+        assert_eq!((&explanation["allowed"], &explanation["denied_by"]), (&false.into(), &"ingress".into()));
+        assert_eq!(explanation["ingress"]["text"], "isolation ingress NetworkPolicy/shop/deny");
+    }
+    let (status, text) =
+        operator.get_with(&format!("{question}&format=text"), "Accept: application/json\r\n").await;
+    assert!(status == 200 && text.contains(denied), "{text}");
+
+    for (query, problem) in [
+        ("", "`source`: missing; give an address, or a pod as namespace/name\n"),
+        (
+            "?source=shop/web&destination=shop/db&port=1",
+            "`destination`: there is no pod shop/db; see `kubectl get",
+        ),
+        ("?source=shop/web&destination=10.0.1.1", "`port`: missing; TCP has ports: give"),
+        ("?source=shop/web&destination=10.0.1.1&port=1&format=xml", "`format`: give text or json"),
+    ] {
+        let (status, text) = operator.get(&format!("/debug/explain{query}")).await;
+        assert!(status == 400 && text.starts_with(problem), "{query}: {status}: {text}");
     }
 }
 

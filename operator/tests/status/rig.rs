@@ -17,6 +17,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use kube_runtime::wait::{await_condition, conditions as known};
 use palisade_compiler::model::{Kind, ObjectRef};
 use palisade_operator::batch::Batch;
+use palisade_operator::explain::Desk;
 use palisade_operator::hub::{Awaited, Hub, Shim};
 use palisade_operator::metrics::Metrics;
 use palisade_operator::status::{Meters, Options};
@@ -71,7 +72,8 @@ impl Rig {
         let (batches, waiting) = mpsc::channel::<Batch>(64);
         let read = source::run(client.clone(), source::Settings::default(), Arc::clone(&hub), batches);
         tasks.spawn(async { read.await.expect("the source goes on") });
-        tasks.spawn(engine::run(waiting, Arc::clone(&hub)));
+        let (_, inquiries) = Desk::new();
+        tasks.spawn(engine::run(waiting, inquiries, Arc::clone(&hub)));
         let mut options = Options::of("test");
         change(&mut options);
         let written = status::run(client.clone(), Arc::clone(&hub), options, meters.clone());
