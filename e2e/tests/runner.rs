@@ -93,9 +93,11 @@ async fn wrong_reason() -> Result<()> {
         let steps = TEXT.find("      - a/one").context("probes")?;
         let text = format!("{}      - a/one -> a/two {reason}\n", &TEXT[..steps]);
         let scenario = Scenario::parse("reason", Path::new("reason.yaml"), &text)?;
-        let choice = Choice { levels: ["oracle".to_owned()].into(), ..Choice::default() };
-        for level in choice.levels(&scenario) {
-            ensure!(run_one(&scenario, level).await.0.is_good() == is_good, "{reason}");
+        let choice = Choice { levels: ["oracle", "fake"].map(str::to_owned).into(), ..Choice::default() };
+        let levels = choice.levels(&scenario);
+        ensure!(levels == [Level::Oracle, Level::Fake], "{levels:?}");
+        for level in levels {
+            ensure!(run_one(&scenario, level).await.0.is_good() == is_good, "{level}: {reason}");
         }
     }
     Ok(())

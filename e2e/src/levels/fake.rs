@@ -1,13 +1,15 @@
-//! The compiled tables in the ruleset's simulated kernel, changed event by event.
+//! The compiled tables in the ruleset's simulated kernel, changed event by event, and the engine's word for why they say
+//! what they say.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use palisade_compiler::Engine;
+use palisade_compiler::{Engine, oracle};
 use palisade_ruleset::kernel::TracePacket;
 use palisade_ruleset::{End, FakeKernel, Numbers, Planner, judge};
 use palisade_view::{NodeView, Packet};
 
+use super::oracle::agrees;
 use super::{Check, Judge, Observed, TakingIn};
 use crate::scenario::{Place, State};
 
@@ -103,7 +105,20 @@ impl FakeJudge {
                 return Ok(Observed { agrees: false, text });
             }
         }
-        Ok(Observed { agrees: true, text: String::new() })
+        Ok(self.explain(check))
+    }
+
+    /// The reason that the engine gives, held to the scenario's and, with the whole way to it, to the oracle's.
+    fn explain(&self, check: &Check) -> Observed {
+        let explanation = self.engine.explain(&check.route.flow);
+        let expected = oracle::walk(self.engine.cluster(), &check.route.flow);
+        if explanation != expected {
+            let text =
+                format!("the engine explains it otherwise than the oracle:\n{explanation}\n{expected}");
+            return Observed { agrees: false, text };
+        }
+        let judgement = explanation.judgement();
+        Observed { agrees: agrees(check, &judgement), text: format!("explained as {judgement}") }
     }
 }
 

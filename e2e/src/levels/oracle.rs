@@ -46,7 +46,7 @@ impl Judge for OracleJudge {
 }
 
 /// The reason for a denial is that of the first side that denies; an allowed flow may be named after either side.
-fn agrees(check: &Check, judgement: &Judgement) -> bool {
+pub(super) fn agrees(check: &Check, judgement: &Judgement) -> bool {
     if judgement.allowed() != check.probe.allowed {
         return false;
     }
