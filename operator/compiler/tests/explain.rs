@@ -4,9 +4,10 @@
 
 mod generate;
 
-use palisade_compiler::Engine;
 use palisade_compiler::explain::{Question, QuestionError};
+use palisade_compiler::model::Event;
 use palisade_compiler::oracle::{self, Explanation, Flow};
+use palisade_compiler::{Engine, intake};
 use palisade_view::{L4, Protocol};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -144,10 +145,9 @@ const CLUSTER: &str = r#"
 
 fn engine() -> Engine {
     let objects: Vec<serde_json::Value> = serde_saphyr::from_str(CLUSTER).unwrap();
-    let events = generate::events(&objects);
-    assert_eq!(events.len(), objects.len(), "every object has a model");
+    let model = |raw: &serde_json::Value| intake::decode(raw).unwrap().model.expect("a model");
     let mut engine = Engine::default();
-    engine.apply(events);
+    engine.apply(objects.iter().map(model).map(Event::Apply));
     engine
 }
 

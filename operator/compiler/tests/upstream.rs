@@ -94,6 +94,8 @@ impl Suite {
                 tally.count(step, probe, verdicts, || {
                     format!("by the compiled views: egress {}, ingress {}", verdicts.0, verdicts.1)
                 });
+                let walk = oracle::walk(engine.cluster(), flow);
+                assert_eq!(engine.explain(flow), walk, "{}: {}: the explanations", step.name, probe.name);
             }
         }
         self.conclude("engine", &tally)
