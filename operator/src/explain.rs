@@ -126,3 +126,54 @@ fn judges(engine: &Engine, explanations: &[Explanation]) -> BTreeSet<String> {
     let sides = explanations.iter().flat_map(|explanation| [&explanation.source, &explanation.destination]);
     sides.flat_map(|side| side.pods.iter().chain(&side.outbid)).filter_map(home).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+    use futures::FutureExt;
+
+    use super::*;
+
+    fn question(destination: &str) -> Question {
+        Question::parse([("source", "192.0.2.1"), ("destination", destination), ("port", "1")]).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_the_engine_does_not_take_is_refused_or_lost() {
+        let (desk, inquiries) = Desk::new();
+        let mut asked: Vec<_> = (0..WAITING).map(|_| Box::pin(desk.ask(question("192.0.2.2")))).collect();
+        assert!(asked.iter_mut().all(|one| one.now_or_never().is_none()));
+        assert_eq!(desk.ask(question("192.0.2.2")).await.unwrap_err(), Unanswered::Busy);
+        drop(inquiries);
+        for one in asked {
+            assert_eq!(one.await.unwrap_err(), Unanswered::Lost);
+        }
+        assert_eq!(desk.ask(question("192.0.2.2")).await.unwrap_err(), Unanswered::Lost);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_worked_out_for_those_who_have_gone() {
+        let (desk, mut inquiries) = Desk::new();
+        let engine = Engine::default();
+        assert!(desk.ask(question("192.0.2.2")).now_or_never().is_none());
+        let abandoned = inquiries.recv().await.unwrap();
+        abandoned.answer(&engine, |_| unreachable!("it is asked for the engine's own sake"));
+
+        let answered = desk.ask(question("192.0.2.2"));
+        let engine_side = async {
+            let inquiry = inquiries.recv().await.unwrap();
+            inquiry
+                .answer(&engine, |nodes| (7, nodes.into_iter().map(|n| (n, NodeState::Updating)).collect()));
+        };
+        let (answer, ()) = tokio::join!(answered, engine_side);
+        let answer = answer.unwrap();
+        assert_eq!((answer.epoch, answer.nodes.len(), answer.explanations.len()), (7, 0, 1));
+        assert!(answer.to_string().ends_with("compiled at epoch 7; judged by no node\n"), "{answer}");
+
+        let wrong = desk.ask(question("2001:db8::1"));
+        let engine_side = async { inquiries.recv().await.unwrap().answer(&engine, |_| (0, BTreeMap::new())) };
+        let (refused, ()) = tokio::join!(wrong, engine_side);
+        assert!(matches!(refused.unwrap_err(), Unanswered::Question(_)));
+    }
+}

@@ -433,3 +433,21 @@ fn what_is_wrong_with_a_question_is_said_with_the_remedy() {
         assert!(error.to_string().starts_with(expected), "{text}: {error}");
     }
 }
+
+#[test]
+fn an_address_that_everybody_claims_is_not_gone_through() {
+    let mut engine = engine();
+    let claim = |n: usize| {
+        let raw = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "shop", "name": format!("p-{n}")},
+            "spec": {"nodeName": "n-2"}, "status": {"podIPs": [{"ip": "10.7.7.7"}]},
+        });
+        Event::Apply(intake::decode(&raw).unwrap().model.unwrap())
+    };
+    engine.apply((0..64).map(claim));
+    assert_eq!(explain(&engine, "source=10.7.7.7&destination=data/db&port=1")[0].egress.pairs.len(), 64);
+    engine.apply([claim(64)]);
+    let flows = question("source=shop/web&destination=10.7.7.7&port=1").unwrap().flows(engine.cluster());
+    let error = flows.unwrap_err().to_string();
+    assert!(error.starts_with("`destination`: 65 pods claim 10.7.7.7, more than 64; see"), "{error}");
+}

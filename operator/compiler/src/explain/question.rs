@@ -7,8 +7,11 @@ use std::str::FromStr;
 
 use palisade_view::{Family, L4, Protocol};
 
-use crate::model::Cluster;
+use crate::model::{Cluster, Pod};
 use crate::oracle::Flow;
+
+/// The most pods that may claim an address that is asked about: every pair of claimants is walked by itself.
+const CLAIMANTS: usize = 64;
 
 /// One end of a flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,6 +141,10 @@ impl Question {
                 destination_node: destination.node.clone(),
             });
         }
+        for flow in &flows {
+            check_claims(cluster, "source", flow.source)?;
+            check_claims(cluster, "destination", flow.destination)?;
+        }
         if flows.is_empty() {
             let problem =
                 format!("{} and {} have no address family in common", self.source, self.destination);
@@ -173,6 +180,16 @@ fn traffic(protocol: Option<&str>, port: Option<&str>) -> Result<Traffic, Questi
         return Err(wrong("port", format!("{name} has no ports; leave it out")));
     }
     Ok(traffic)
+}
+
+fn check_claims(cluster: &Cluster, parameter: &str, address: IpAddr) -> Result<(), QuestionError> {
+    let claims = |pod: &&Pod| pod.is_networked() && pod.addresses.contains(&address);
+    let count = cluster.pods.values().filter(claims).count();
+    if count <= CLAIMANTS {
+        return Ok(());
+    }
+    let help = format!("see `kubectl get pods -A --field-selector status.podIP={address}`");
+    Err(wrong(parameter, format!("{count} pods claim {address}, more than {CLAIMANTS}; {help}")))
 }
 
 /// Addresses of one end, and the node whose stack it is known to be.
