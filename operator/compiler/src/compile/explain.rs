@@ -144,15 +144,15 @@ impl<'a> SideTable<'a> {
 
     /// Which packets are judged by the exempt function, or, where they come from the own node, not at all.
     fn exemption(&self, subject: &Pod, address: IpAddr, stack: Option<&str>) -> Option<Exemption> {
+        // A packet back to where it came from is the pod's own, though the pod claims its node's address.
+        if stack.is_none() && self.flow.source == self.flow.destination {
+            return Some(Exemption::Itself);
+        }
         let is_own_node = subject.node.as_deref().is_some_and(|own| match stack {
             Some(stack) => stack == own,
             None => self.ends.slice.nodes.get(own).is_some_and(|node| node.addresses.contains(&address)),
         });
-        if is_own_node {
-            Some(Exemption::OwnNode)
-        } else {
-            (self.flow.source == self.flow.destination).then_some(Exemption::Itself)
-        }
+        is_own_node.then_some(Exemption::OwnNode)
     }
 
     /// The rules of the steps at these places.

@@ -25,7 +25,7 @@ pub(super) fn walk(cluster: &Cluster, flow: &Flow, direction: Direction) -> Walk
     let mut pairs = Vec::new();
     for &subject in &subjects {
         for &peer in &peers {
-            let is_hairpin = flow.source == flow.destination;
+            let is_hairpin = flow.source == flow.destination && stack.is_none();
             let case = Case { cluster, direction, subject, address, peer, stack, is_hairpin, l4: flow.l4 };
             let mut stages = Vec::new();
             let verdict = one(&case, &mut stages);
