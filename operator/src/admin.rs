@@ -35,6 +35,7 @@ fn router(hub: Arc<Hub>, desk: Desk) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
+        .route("/debug/findings", get(findings))
         .route("/debug/state", get(state))
         .route("/debug/settled", get(settled))
         .with_state(hub)
@@ -52,6 +53,10 @@ async fn ready(Shared(hub): Shared<Arc<Hub>>) -> Response {
 async fn metrics(Shared(hub): Shared<Arc<Hub>>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], hub.metrics().render(hub.node_states())).into_response()
+}
+
+async fn findings(Shared(hub): Shared<Arc<Hub>>) -> String {
+    hub.findings()
 }
 
 async fn state(Shared(hub): Shared<Arc<Hub>>) -> Json<State> {

@@ -11,9 +11,16 @@ use tracing::{info, warn};
 use crate::batch::Batch;
 use crate::explain::Inquiry;
 use crate::hub::Hub;
+use crate::review::TakenIn;
 
-/// Takes batches until the sources are gone.
-pub async fn run(mut batches: mpsc::Receiver<Batch>, mut inquiries: mpsc::Receiver<Inquiry>, hub: Arc<Hub>) {
+/// Takes batches until the sources are gone, and answers questions in between. Hands on what it has taken in to the
+/// review, which it never waits for.
+pub async fn run(
+    mut batches: mpsc::Receiver<Batch>,
+    mut inquiries: mpsc::Receiver<Inquiry>,
+    hub: Arc<Hub>,
+    taken_in: mpsc::UnboundedSender<TakenIn>,
+) {
     let mut engine = Engine::default();
     loop {
         // By turns, at random: neither waits for more than a few of the other.
@@ -32,10 +39,11 @@ pub async fn run(mut batches: mpsc::Receiver<Batch>, mut inquiries: mpsc::Receiv
         let is_changed = !batch.events.is_empty();
         let compile = tokio::task::spawn_blocking(move || {
             let start = Instant::now();
+            let events = batch.events.clone();
             let changes = engine.apply(std::mem::take(&mut batch.events));
-            (engine, batch, changes, start.elapsed())
+            (engine, batch, changes, events, start.elapsed())
         });
-        let Ok((returned, batch, changes, took)) = compile.await else {
+        let Ok((returned, batch, changes, events, took)) = compile.await else {
             // Only a panic in the compiler ends here; its state is lost, so the process must not go on.
             return;
         };
@@ -46,7 +54,9 @@ pub async fn run(mut batches: mpsc::Receiver<Batch>, mut inquiries: mpsc::Receiv
             milliseconds = took.as_secs_f64() * 1000.0,
             "compiled a batch of changes"
         );
-        hub.publish(batch, &changes, engine.views(), &objects, took);
+        let epoch = hub.publish(batch, &changes, engine.views(), &objects, took);
+        // Where nobody reviews, nobody is told.
+        let _ = taken_in.send(TakenIn { events, epoch });
         if hub.wants_spans(is_changed) {
             // After the nodes have been told: only status waits for it.
             let span = tokio::task::spawn_blocking(move || {

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use crate::batch::{Batch, FileReport, Finding, PolicyReport};
 use crate::metrics::Metrics;
 use crate::progress::{NodeProgress, PolicyProgress, Progress};
+use crate::reviewed::{Opinions, Reviewed, Told};
 use crate::state::{FileState, NodeReport, NodeState, SourceState, State};
 
 /// A node's latest view, with the step that led to it.
@@ -84,6 +85,7 @@ struct Inner {
     /// How far each kind has been read.
     seen: BTreeMap<&'static str, u64>,
     findings: BTreeMap<ObjectRef, Vec<Finding>>,
+    opinions: Opinions,
     policies: BTreeMap<ObjectRef, Arc<PolicyProgress>>,
     spans: Arc<Spans>,
     objects: Vec<(&'static str, usize)>,
@@ -120,7 +122,7 @@ impl Inner {
                     known.report.uid == report.uid && known.report.generation == report.generation
                 })
                 .map_or(self.epoch, |known| known.epoch);
-            let findings = self.findings.get(&object).cloned().unwrap_or_default();
+            let findings = self.opinions.beside(&object, epoch, self.findings.get(&object));
             // A span that was computed before the policy was taken in does not know its pods.
             let span = (epoch < self.epoch).then(|| self.spans.get(&object).cloned()).flatten();
             self.policies.insert(object, Arc::new(PolicyProgress { report, epoch, findings, span }));
@@ -151,10 +153,22 @@ impl Inner {
         })
     }
 
-    fn severities(&self) -> [(Severity, usize); 3] {
-        [Severity::Warning, Severity::FailClosed, Severity::Error].map(|severity| {
+    /// Takes in what the review has to tell.
+    fn take_in_opinions(&mut self, told: Told) {
+        for object in self.opinions.tell(told) {
+            let Some(policy) = self.policies.get_mut(&object) else { continue };
+            let findings = self.opinions.beside(&object, policy.epoch, self.findings.get(&object));
+            if policy.findings != findings {
+                Arc::make_mut(policy).findings = findings;
+            }
+        }
+    }
+
+    fn severities(&self) -> [(Severity, usize); 4] {
+        [Severity::Advice, Severity::Warning, Severity::FailClosed, Severity::Error].map(|severity| {
             let found = self.findings.values().flatten();
-            (severity, found.filter(|finding| finding.diagnostic.severity == severity).count())
+            let found = found.filter(|finding| finding.diagnostic.severity == severity).count();
+            (severity, found + self.opinions.count(severity))
         })
     }
 }
@@ -256,7 +270,7 @@ impl Hub {
         self.changed.send_replace(());
     }
 
-    /// Takes in what the engine made of a batch.
+    /// Takes in what the engine made of a batch. Returns its epoch.
     pub fn publish(
         &self,
         batch: Batch,
@@ -264,8 +278,8 @@ impl Hub {
         views: &BTreeMap<String, Arc<NodeView>>,
         objects: &[(&'static str, usize)],
         took: Duration,
-    ) {
-        {
+    ) -> u64 {
+        let epoch = {
             let mut inner = self.lock();
             inner.epoch += 1;
             let epoch = inner.epoch;
@@ -306,9 +320,40 @@ impl Hub {
                 }
             }
             let errors = inner.files.values().map(|(report, _)| report.errors.len()).sum();
-            self.metrics.published(epoch, objects, &severities, errors, took);
+            self.metrics.published(epoch, objects, errors, took);
+            self.metrics.diagnosed(&severities);
+            epoch
+        };
+        self.announce();
+        epoch
+    }
+
+    /// Takes in a review, with what of it has stood long enough to be told.
+    pub fn reviewed(&self, reviewed: Reviewed, told: Told) {
+        {
+            let mut inner = self.lock();
+            self.metrics.reviewed(reviewed.took, reviewed.review.unreviewed.len());
+            inner.opinions.take_in(reviewed);
+            inner.take_in_opinions(told);
+            self.metrics.diagnosed(&inner.severities());
         }
         self.announce();
+    }
+
+    /// Takes in what of the last review is to be told by now. `epoch`: up to where it still holds.
+    pub fn retold(&self, epoch: u64, told: Told) {
+        {
+            let mut inner = self.lock();
+            inner.opinions.holds_at(epoch);
+            inner.take_in_opinions(told);
+        }
+        self.announce();
+    }
+
+    /// Everything that was found about any object, for people.
+    pub fn findings(&self) -> String {
+        let inner = self.lock();
+        inner.opinions.render(inner.findings.values().flatten())
     }
 
     /// Takes in which nodes each policy is about, as of everything published so far.

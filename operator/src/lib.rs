@@ -15,6 +15,8 @@ pub mod leader;
 pub mod manifests;
 pub mod metrics;
 pub mod progress;
+pub mod review;
+pub mod reviewed;
 pub mod run;
 mod said;
 pub mod serve;

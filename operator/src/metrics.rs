@@ -27,6 +27,8 @@ pub struct Metrics {
     sources: Family<[(&'static str, &'static str); 2], Gauge>,
     policies_dropped: Counter,
     compile: Histogram,
+    review: Histogram,
+    unreviewed: Gauge,
     nodes: Family<Label, Gauge>,
     /// Updates sent, by kind: `snapshot`, `delta` or `confirm` (nothing to change).
     pub updates: Family<Label, Counter>,
@@ -51,6 +53,8 @@ impl Default for Metrics {
             sources: Family::default(),
             policies_dropped: Counter::default(),
             compile: Histogram::new(exponential_buckets(0.0001, 2.0, 18)),
+            review: Histogram::new(exponential_buckets(0.0001, 2.0, 18)),
+            unreviewed: Gauge::default(),
             nodes: Family::default(),
             updates: Family::default(),
             update_bytes: Counter::default(),
@@ -69,6 +73,10 @@ impl Default for Metrics {
         all.register("policies_dropped", help, metrics.policies_dropped.clone());
         let help = "Time to compile a batch of changes";
         all.register_with_unit("compile_duration", help, Unit::Seconds, metrics.compile.clone());
+        let help = "Time to review the policies";
+        all.register_with_unit("review_duration", help, Unit::Seconds, metrics.review.clone());
+        let help = "Policies left out of the last review for being too much work";
+        all.register("unreviewed_policies", help, metrics.unreviewed.clone());
         all.register("nodes", "Nodes, by state", metrics.nodes.clone());
         all.register("updates", "Updates sent to nodes, by kind", metrics.updates.clone());
         all.register("update_bytes", "Payload bytes of updates sent to nodes", metrics.update_bytes.clone());
@@ -86,7 +94,6 @@ impl Metrics {
         &self,
         epoch: u64,
         objects: &[(&'static str, usize)],
-        severities: &[(Severity, usize)],
         manifest_errors: usize,
         took: Duration,
     ) {
@@ -94,16 +101,27 @@ impl Metrics {
         for &(kind, count) in objects {
             self.objects.get_or_create(&[("kind", kind)]).set(to_gauge(count));
         }
+        self.manifest_errors.set(to_gauge(manifest_errors));
+        self.compile.observe(took.as_secs_f64());
+    }
+
+    /// Records how many findings there are.
+    pub fn diagnosed(&self, severities: &[(Severity, usize)]) {
         for &(severity, count) in severities {
             let severity = match severity {
+                Severity::Advice => "advice",
                 Severity::Warning => "warning",
                 Severity::FailClosed => "fail_closed",
                 Severity::Error => "error",
             };
             self.diagnostics.get_or_create(&[("severity", severity)]).set(to_gauge(count));
         }
-        self.manifest_errors.set(to_gauge(manifest_errors));
-        self.compile.observe(took.as_secs_f64());
+    }
+
+    /// Records a review that left out so many policies.
+    pub fn reviewed(&self, took: Duration, unreviewed: usize) {
+        self.review.observe(took.as_secs_f64());
+        self.unreviewed.set(to_gauge(unreviewed));
     }
 
     /// Records where the watch of a kind stands.

@@ -25,7 +25,7 @@ use crate::identity::{self, Identity, Reviewer};
 use crate::leader::{self, Leadership};
 use crate::metrics::Metrics;
 use crate::serve::{self, Backend, Port, tls};
-use crate::{admin, engine, manifests, status, watch as api};
+use crate::{admin, engine, manifests, review, status, watch as api};
 
 /// Batches that may wait for the engine; a source that is faster waits itself.
 const WAITING_BATCHES: usize = 64;
@@ -63,9 +63,12 @@ pub async fn run(args: Args, asked_to_stop: impl Future<Output = ()> + Send) -> 
     let admin = web.local_addr()?;
     info!(%admin, "listening");
     let (desk, inquiries) = Desk::new();
-    let compiled = engine::run(waiting, inquiries, Arc::clone(&hub));
+    let (taken_in, looked_at) = mpsc::unbounded_channel();
+    let compiled = engine::run(waiting, inquiries, Arc::clone(&hub), taken_in);
     let administered = admin::serve(web, Arc::clone(&hub), desk);
     parts.spawn(async { ("compiling", compiled.map(Ok).await) });
+    let reviewed = review::run(looked_at, Arc::clone(&hub), review::Pace::default());
+    parts.spawn(async { ("reviewing policies", reviewed.map(Ok).await) });
     parts.spawn(async { ("serving the admin port", administered.await.map_err(anyhow::Error::from)) });
     parts.spawn(follow(leadership.clone(), hub).map(|()| ("following the Lease", Ok(()))));
     let served = serve::run(port, backend, leadership, stopped);

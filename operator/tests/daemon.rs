@@ -201,6 +201,9 @@ async fn the_admin_port_tells_and_waits() {
     assert_eq!(operator.get("/debug/settled?file=x.yaml").await.0, 400);
     assert_eq!(operator.get("/nothing").await.0, 404);
 
+    let (status, findings) = operator.get("/debug/findings").await;
+    assert!(status == 200 && findings.starts_with("# findings: 0; "), "{status} {findings}");
+
     let (status, metrics) = operator.get("/metrics").await;
     assert_eq!(status, 200);
     for line in [

@@ -1,5 +1,5 @@
 //! How long the engine takes from a cluster to views, from one more pod to the changed views, and to say why a packet is
-//! allowed or denied.
+//! allowed or denied; and how long a review of the policies takes.
 //!
 //! The cluster: 1,000 namespaces on 50 nodes, in each four pods and three NetworkPolicies (isolation, the namespace
 //! to itself, DNS and monitoring), and above them one AdminNetworkPolicy that keeps two tiers of tenants apart.
@@ -13,10 +13,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use palisade_compiler::Engine;
 use palisade_compiler::model::{
-    Action, AdminPolicy, AdminRule, AdminSubject, Event, Kind, Labels, Namespace, NamespaceMatch,
+    Action, AdminPolicy, AdminRule, AdminSubject, Cluster, Event, Kind, Labels, Namespace, NamespaceMatch,
     NetworkPolicy, NetworkPolicyRule, Node, Object, Peer, Pod, Policy, PortMatch, Selector, Tier,
 };
 use palisade_compiler::oracle::Flow;
+use palisade_compiler::review::{Limits, review};
 use palisade_view::{L4, Protocol};
 
 const NAMESPACES: u32 = 1_000;
@@ -123,9 +124,9 @@ fn tenants_apart() -> Event {
     })))
 }
 
-fn cluster() -> Vec<Event> {
+fn cluster(namespaces: u32) -> Vec<Event> {
     let mut events: Vec<Event> = (0..NODES).map(node).collect();
-    for number in 0..NAMESPACES {
+    for number in 0..namespaces {
         let name = format!("ns-{number}");
         events.push(namespace(&name, ["gold", "silver", "none"][number as usize % 3]));
         events.extend((0..PODS).map(|i| pod(&name, number * PODS + i, ["web", "db"][i as usize % 2])));
@@ -136,7 +137,7 @@ fn cluster() -> Vec<Event> {
 }
 
 fn compile(criterion: &mut Criterion) {
-    let events = cluster();
+    let events = cluster(NAMESPACES);
     let mut group = criterion.benchmark_group("compile");
     group.sample_size(10);
     group.bench_function("cold, 1,000 namespaces, 3,000 policies, 4,000 pods", |bencher| {
@@ -176,5 +177,45 @@ fn compile(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, compile);
+/// 10,000 policies of one namespace that all select all of its 10,000 pods, each with a rule of its own.
+fn crowd() -> Vec<Event> {
+    let mut events = vec![namespace("crowd", "gold")];
+    events.extend((0..10_000).map(|number| pod("crowd", number, &format!("app-{}", number % 500))));
+    events.extend((0..10_000).map(|number| {
+        let app = format!("app-{}", number % 500);
+        let peer = Peer::Pods {
+            namespaces: NamespaceMatch::Name("crowd".to_owned()),
+            pods: Selector::match_labels([("app", app)]),
+        };
+        let port = u16::try_from(number % 60_000).unwrap();
+        let ports = Some(vec![PortMatch::Range(Protocol::Tcp, port, port)]);
+        network_policy("crowd", &format!("np-{number:05}"), Some(vec![rule(peer, ports)]), None)
+    }));
+    events
+}
+
+fn reviews(criterion: &mut Criterion) {
+    let whole = |events: Vec<Event>| {
+        let mut cluster = Cluster::default();
+        for event in events {
+            cluster.apply(event);
+        }
+        cluster
+    };
+    let mut group = criterion.benchmark_group("review");
+    group.sample_size(10);
+    let tenants = whole(cluster(3_334));
+    group.bench_function("10,003 policies, 13,336 pods, 3,334 namespaces", |bencher| {
+        bencher.iter(|| black_box(review(&tenants, Limits::default())));
+    });
+    let crowd = whole(crowd());
+    let found = review(&crowd, Limits::default());
+    println!("in the crowd {} policies are too much work", found.unreviewed.len());
+    group.bench_function("10,000 policies that all select all of 10,000 pods", |bencher| {
+        bencher.iter(|| black_box(review(&crowd, Limits::default())));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, compile, reviews);
 criterion_main!(benches);

@@ -1,4 +1,4 @@
-//! What intake and the compiler have to say about an object.
+//! What intake and the review have to say about an object.
 
 use std::fmt;
 
@@ -7,6 +7,8 @@ use crate::model::ObjectRef;
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
+    /// The object takes effect as written, and perhaps as meant: worth a look with what else is there now.
+    Advice,
     /// The object takes effect as written, but hardly as meant.
     Warning,
     /// A part of the object is not understood and fails closed; the rest takes effect.
@@ -19,6 +21,7 @@ pub enum Severity {
 impl fmt::Display for Severity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Advice => "advice",
             Self::Warning => "warning",
             Self::FailClosed => "fails closed",
             Self::Error => "error",

@@ -88,6 +88,7 @@ pub(super) fn accepted(findings: &[Finding]) -> Draft {
     let is_kept = findings.iter().any(|finding| finding.is_kept);
     let (status, reason, head) = match worst(findings) {
         None => return Draft::new("True", "Accepted", "in effect as written"),
+        Some(Severity::Advice) => ("True", "Accepted", "in effect as written"),
         Some(Severity::Warning) => ("True", "Accepted", "in effect as written, but hardly as meant"),
         Some(Severity::FailClosed) => {
             ("False", PARTIALLY_INVALID, "a part is not understood and fails closed, the rest is in effect")

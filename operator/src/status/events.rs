@@ -14,6 +14,8 @@ pub(super) fn findings(object: &ObjectRef, policy: &PolicyProgress) -> Option<No
     let reason = match conditions::worst(&policy.findings)? {
         Severity::Error => INVALID,
         Severity::FailClosed => PARTIALLY_INVALID,
+        // Nothing that anybody need be told unasked.
+        Severity::Advice => return None,
         // Where there is a status, it is there.
         Severity::Warning if has_status(object.kind) => return None,
         Severity::Warning => "AcceptedWithWarnings",

@@ -104,6 +104,43 @@ async fn a_policy_is_told_in_one_write_that_has_our_fields_only() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_review_finds_is_told_beside_and_taken_back() {
+    let rig = Rig::start().await;
+    rig.cluster(&["n-1"]).await;
+    rig.lead(1);
+    let mut spec = deny(&rig.namespace, 7);
+    let rule = spec["ingress"][0].clone();
+    spec["ingress"] = json!([rule, rule]);
+    let policy = rig.policy("one", spec).await;
+    let accepted = |object: &DynamicObject| {
+        rig::condition(object, "Accepted").map(|found| (found.status, found.message))
+    };
+    let shadowed = "in effect as written, but hardly as meant. spec.ingress[1]: warning: the rule never decides anything: \
+                    it is shadowed by spec.ingress[0]; remove it, or move it up in the list";
+    let is_told = Some(("True".to_owned(), shadowed.to_owned()));
+    let told = rig.until(&policy, |object| accepted(object) == is_told && is_true(object)).await;
+    rig.patch(&told, json!({"spec": {"ingress": [rule]}})).await;
+    let is_well = Some(("True".to_owned(), "in effect as written".to_owned()));
+    rig.until(&policy, |object| {
+        object.metadata.generation == Some(2) && accepted(object) == is_well && is_true(object)
+    })
+    .await;
+
+    // A NetworkPolicy has no status: one Event.
+    let cut_off = json!({"podSelector": {}, "policyTypes": ["Egress"]});
+    rig.network_policy("cut-off", cut_off).await;
+    rig.posted("created", 1).await;
+    let events: Api<Event> = Api::namespaced(rig.client.clone(), &rig.namespace);
+    let events = events.list(&ListParams::default()).await.unwrap();
+    let notes: Vec<_> = events
+        .iter()
+        .map(|event| (event.reason.as_deref(), event.note.as_deref().unwrap_or_default()))
+        .collect();
+    let [(Some("AcceptedWithWarnings"), note)] = &notes[..] else { panic!("{notes:?}") };
+    assert!(note.contains("nothing lets them ask DNS"), "{note}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_policies_are_two_hundred_writes() {
     let rig = Rig::start().await;
     rig.cluster(&["n-1", "n-2", "n-3"]).await;

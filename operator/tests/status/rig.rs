@@ -21,7 +21,7 @@ use palisade_operator::explain::Desk;
 use palisade_operator::hub::{Awaited, Hub, Shim};
 use palisade_operator::metrics::Metrics;
 use palisade_operator::status::{Meters, Options};
-use palisade_operator::{engine, status, watch as source};
+use palisade_operator::{engine, review, status, watch as source};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
@@ -73,7 +73,14 @@ impl Rig {
         let read = source::run(client.clone(), source::Settings::default(), Arc::clone(&hub), batches);
         tasks.spawn(async { read.await.expect("the source goes on") });
         let (_, inquiries) = Desk::new();
-        tasks.spawn(engine::run(waiting, inquiries, Arc::clone(&hub)));
+        let (taken_in, looked_at) = mpsc::unbounded_channel();
+        tasks.spawn(engine::run(waiting, inquiries, Arc::clone(&hub), taken_in));
+        let pace = review::Pace {
+            settle: Duration::ZERO,
+            every: Duration::from_millis(20),
+            ..review::Pace::default()
+        };
+        tasks.spawn(review::run(looked_at, Arc::clone(&hub), pace));
         let mut options = Options::of("test");
         change(&mut options);
         let written = status::run(client.clone(), Arc::clone(&hub), options, meters.clone());

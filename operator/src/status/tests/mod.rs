@@ -5,6 +5,7 @@ mod budget;
 mod conditions;
 mod events;
 mod property;
+mod review;
 mod sequences;
 
 use std::collections::{BTreeMap, BTreeSet};
