@@ -38,8 +38,8 @@ pub async fn run(
         }
         let is_changed = !batch.events.is_empty();
         let compile = tokio::task::spawn_blocking(move || {
-            let start = Instant::now();
             let events = batch.events.clone();
+            let start = Instant::now();
             let changes = engine.apply(std::mem::take(&mut batch.events));
             (engine, batch, changes, events, start.elapsed())
         });

@@ -88,9 +88,10 @@ pub async fn run(mut taken_in: mpsc::UnboundedReceiver<TakenIn>, hub: Arc<Hub>, 
                 let looked_at = Arc::clone(&cluster);
                 let limits = pace.limits;
                 let Ok(found) = tokio::task::spawn_blocking(move || review(&looked_at, limits)).await else {
-                    // It broke down. What is enforced does not depend on it, so it is tried again after the next change.
-                    warn!("the policies could not be reviewed; what was found before stays");
+                    // It broke down. What is enforced does not depend on it, so the operator goes on.
+                    warn!("the policies could not be reviewed; what was found before stays, and it is tried again");
                     not_before = Instant::now() + pace.every.saturating_mul(pace.share);
+                    changed_at = Some(start);
                     continue;
                 };
                 let took = start.elapsed();
