@@ -159,7 +159,7 @@ async fn events_are_made_in_the_end_too() {
     faults.add(events(), Effect::LoseAnswer, When::Next(1));
     rig.network_policy(
         "warned",
-        serde_json::json!({"podSelector": {}, "policyTypes": ["Egress"], "ingress": [{}]}),
+        serde_json::json!({"podSelector": {}, "policyTypes": ["Ingress"], "egress": [{}]}),
     )
     .await;
     rig.lead(1);
