@@ -50,5 +50,14 @@ pub(crate) fn normal(text: &str, room: &str, home: &Path) -> String {
         };
         format!("{}AGE{fill}", &found[1])
     };
-    AGE.replace_all(&text, padded).into_owned()
+    ordered(&AGE.replace_all(&text, padded))
+}
+
+/// Causes that are listed together, in order: a real server goes through the fields of an object in none.
+fn ordered(text: &str) -> String {
+    let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
+    for listed in lines.chunk_by_mut(|one, other| one.starts_with("* ") && other.starts_with("* ")) {
+        listed.sort_unstable();
+    }
+    lines.concat()
 }
