@@ -9,6 +9,7 @@ use std::time::Duration;
 use palisade_compiler::intake;
 use palisade_compiler::model::{Event, ObjectRef};
 use palisade_operator::batch::{Batch, PolicyReport};
+use palisade_operator::explain::Desk;
 use palisade_operator::hub::Hub;
 use palisade_operator::review::{Pace, Patience};
 use palisade_operator::{engine, review};
@@ -31,7 +32,8 @@ impl Operator {
         let hub = Arc::new(Hub::new(Arc::default()));
         let (batches, waiting) = mpsc::channel(8);
         let (taken_in, looked_at) = mpsc::unbounded_channel();
-        tokio::spawn(engine::run(waiting, Arc::clone(&hub), taken_in));
+        let (_, inquiries) = Desk::new();
+        tokio::spawn(engine::run(waiting, inquiries, Arc::clone(&hub), taken_in));
         let pace =
             Pace { settle: Duration::ZERO, every: Duration::ZERO, share: 0, patience, ..Pace::default() };
         tokio::spawn(review::run(looked_at, Arc::clone(&hub), pace));

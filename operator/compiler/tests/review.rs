@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use palisade_compiler::model::{Action, Cluster, Event, Kind, ObjectRef, Tier};
+use palisade_compiler::model::{Action, AdminPolicy, Cluster, Event, Kind, ObjectRef, Tier};
 use palisade_compiler::oracle::{self, Flow, Reason};
 use palisade_compiler::review::{Basis, Limits, Matter, Remark, review};
 use palisade_compiler::{Severity, intake};
@@ -634,7 +634,7 @@ fn a_conflict_that_is_reported_is_one_and_its_winner_wins() {
             let message = &remark.diagnostic.message;
             let own = &remark.diagnostic.object;
             let named = |name: &str| {
-                let mut policies = cluster.admin_policies.values().map(|policy| policy.object());
+                let mut policies = cluster.admin_policies.values().map(AdminPolicy::object);
                 policies.find(|object| object.to_string() == name).expect("a policy of that name")
             };
             let other = named(message.split(' ').next().expect("a name"));
