@@ -7,9 +7,10 @@ export PATH := $(CARGO_HOME)/bin:$(PATH):/usr/sbin:/sbin
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 E2E = $(TARGET)/debug/palisade-e2e
 TAG ?=
+KERNELS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-files demo-up demo-down test test-apiserver scenarios opinion bench crds lint fmt deny build clean
+.PHONY: help demo demo-files demo-up demo-down test test-apiserver test-guests scenarios opinion bench crds lint fmt deny build clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +36,10 @@ test: ## Run every test; the last line counts them
 test-apiserver: ## Build kube-apiserver and etcd (minutes, once) and run against them whatever speaks to an API server
 	@.ci/prepare build bridges control-plane
 	@.ci/test-apiserver
+
+test-guests: ## Boot Debian's own kernels in qemu and test in each, SCTP by real sockets: the machine's release, or KERNELS="bookworm trixie"
+	@.ci/prepare build bridges guests
+	@.ci/test-guests $(KERNELS)
 
 scenarios: build ## Run the scenarios at every level, all or TAG=...; JUnit in target/scenarios.xml
 	@.ci/prepare bridges

@@ -17,6 +17,7 @@ use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Uid, gettid};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -46,6 +47,16 @@ pub fn check() -> Result<()> {
     Ok(())
 }
 
+/// A probe of every type of service to every pod opens more files than a login shell is usually granted at first. What
+/// is not allowed here is no error: few scenarios need it.
+fn raise_file_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
 /// A private mount and network namespace, held by a thread of its own.
 #[derive(Debug)]
 pub struct Arena {
@@ -57,6 +68,7 @@ impl Arena {
     /// Makes a private mount and network namespace.
     pub async fn new() -> Result<Self> {
         check()?;
+        raise_file_limit();
         let (chores, inbox) = blocking::channel::<Chore>();
         let (ready, is_ready) = oneshot::channel();
         let thread = std::thread::Builder::new().name("arena".into()).spawn(move || {

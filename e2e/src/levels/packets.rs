@@ -97,7 +97,7 @@ impl PacketJudge {
 fn ports<'a>(probes: impl Iterator<Item = &'a Probe>, scenario: &Scenario) -> Ports {
     let mut ports = Ports::default();
     let mut tcp = BTreeSet::new();
-    let mut udp = BTreeSet::new();
+    let (mut udp, mut sctp) = (BTreeSet::new(), BTreeSet::new());
     let targets = scenario
         .services
         .values()
@@ -106,11 +106,13 @@ fn ports<'a>(probes: impl Iterator<Item = &'a Probe>, scenario: &Scenario) -> Po
         match traffic {
             Traffic::Port(Protocol::Tcp, port) => drop(tcp.insert(port)),
             Traffic::Port(Protocol::Udp, port) => drop(udp.insert(port)),
-            Traffic::Port(Protocol::Sctp, _) | Traffic::Echo => {}
+            Traffic::Port(Protocol::Sctp, port) => drop(sctp.insert(port)),
+            Traffic::Echo => {}
         }
     }
     ports.tcp.extend(tcp);
     ports.udp.extend(udp);
+    ports.sctp.extend(sctp);
     ports
 }
 

@@ -29,7 +29,7 @@ impl Traffics {
         let traffic = Traffic::Port(Protocol::Tcp, 8080);
         let target = Target { source: Some(from), address: to, traffic, tos: None };
         Ok(Self {
-            old: Talk::over_one_connection(source, target.clone(), 8080)?,
+            old: Talk::over_one_connection(source, target.clone(), Protocol::Tcp, 8080)?,
             new: Talk::over_new_connections(source, target, 8080)?,
             denied: stage.flood("guest/app", "shop/api", FLOOD).await?,
         })

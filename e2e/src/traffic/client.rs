@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Observation, Patience, Sightings, echo, sctp};
+use super::{Observation, Patience, Sctp, Sightings, echo, sctp};
 use crate::namespaces::Stack;
 use crate::scenario::Traffic;
 
@@ -88,9 +88,12 @@ fn is_refusal(error: &io::Error) -> bool {
 
 async fn attempt(target: &Target, sightings: &Sightings) -> io::Result<Option<String>> {
     match target.traffic {
-        Traffic::Port(Transport::Tcp, port) => {
-            let (stream, name) = open_stream(target, port).await?;
-            // Nothing of the connection is left behind: a reset, no lingering.
+        Traffic::Port(Transport::Sctp, port) if Sctp::of_kernel() == Sctp::Inits => {
+            init_attempt(target, port, sightings).await
+        }
+        Traffic::Port(transport @ (Transport::Tcp | Transport::Sctp), port) => {
+            let (stream, name) = open_stream(target, transport, port).await?;
+            // Nothing of the connection is left behind: a reset or an ABORT, no lingering.
             SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
             Ok(Some(name))
         }
@@ -101,7 +104,6 @@ async fn attempt(target: &Target, sightings: &Sightings) -> io::Result<Option<St
             let length = socket.recv(&mut buffer).await?;
             Ok(Some(String::from_utf8_lossy(buffer.get(1..length).unwrap_or_default()).into_owned()))
         }
-        Traffic::Port(Transport::Sctp, port) => sctp_attempt(target, port, sightings).await,
         Traffic::Echo => {
             let family = Family::of(target.address);
             let socket = echo::socket(family, bind_address(target), fresh_port())?;
@@ -134,6 +136,10 @@ fn finish(socket: &Socket, target: &Target) -> io::Result<()> {
 fn bound(target: &Target, kind: Type, protocol: Protocol) -> io::Result<Socket> {
     let domain = Domain::for_address(SocketAddr::new(target.address, 0));
     let socket = Socket::new(domain, kind, Some(protocol))?;
+    if domain == Domain::IPV6 {
+        // Or an SCTP socket would offer the IPv4 addresses as well.
+        socket.set_only_v6(true)?;
+    }
     finish(&socket, target)?;
     let mut tries = 0;
     loop {
@@ -144,12 +150,24 @@ fn bound(target: &Target, kind: Type, protocol: Protocol) -> io::Result<Socket> 
     }
 }
 
-/// Connects, says something, and reads the server's name and what was said. To be called on a stack's thread.
-pub async fn open_stream(target: &Target, port: u16) -> io::Result<(TcpStream, String)> {
-    let socket = bound(target, Type::STREAM, Protocol::TCP)?;
-    let mut stream =
-        TcpSocket::from_std_stream(socket.into()).connect(SocketAddr::new(target.address, port)).await?;
-    stream.set_nodelay(true)?;
+/// Connects, says something, and reads the server's name and what was said. To be called on a stack's thread. SCTP
+/// needs sockets of the kernel; for a socket of one association the type of TCP's does: both are streams of bytes here.
+pub async fn open_stream(
+    target: &Target,
+    transport: Transport,
+    port: u16,
+) -> io::Result<(TcpStream, String)> {
+    let socket = match transport {
+        Transport::Tcp => {
+            let socket = bound(target, Type::STREAM, Protocol::TCP)?;
+            socket.set_tcp_nodelay(true)?;
+            socket
+        }
+        Transport::Sctp => bound(target, Type::STREAM, Protocol::SCTP)?,
+        Transport::Udp => return Err(io::Error::new(io::ErrorKind::Unsupported, "UDP has no streams")),
+    };
+    let address = SocketAddr::new(target.address, port);
+    let mut stream = TcpSocket::from_std_stream(socket.into()).connect(address).await?;
     stream.write_all(b"?").await?;
     let mut name = Vec::new();
     loop {
@@ -169,7 +187,7 @@ pub fn open_datagram(target: &Target, port: u16) -> io::Result<UdpSocket> {
     UdpSocket::from_std(socket.into())
 }
 
-async fn sctp_attempt(target: &Target, port: u16, sightings: &Sightings) -> io::Result<Option<String>> {
+async fn init_attempt(target: &Target, port: u16, sightings: &Sightings) -> io::Result<Option<String>> {
     struct Forget<'a>(&'a Sightings, u32);
     impl Drop for Forget<'_> {
         fn drop(&mut self) {

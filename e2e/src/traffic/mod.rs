@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 pub use client::{Target, open_datagram, open_stream, probe};
 pub use flood::{Flood, Tally};
+pub use sctp::Sctp;
 pub use server::serve;
 pub use talk::{Progress, Talk};
 
@@ -26,11 +27,17 @@ pub struct Ports {
     pub tcp: BTreeSet<u16>,
     /// UDP ports.
     pub udp: BTreeSet<u16>,
+    /// SCTP ports, where the kernel has SCTP sockets. Packets made by hand are seen at any port.
+    pub sctp: BTreeSet<u16>,
 }
 
 impl Default for Ports {
     fn default() -> Self {
-        Self { tcp: BTreeSet::from([80, 81, 443, 5432, 8080, 8443]), udp: BTreeSet::from([53, 80, 81, 5353]) }
+        Self {
+            tcp: BTreeSet::from([80, 81, 443, 5432, 8080, 8443]),
+            udp: BTreeSet::from([53, 80, 81, 5353]),
+            sctp: BTreeSet::from([53, 80, 81, 99]),
+        }
     }
 }
 
@@ -86,7 +93,8 @@ impl Default for Patience {
     }
 }
 
-/// SCTP packets that are waited for, by the tag they carry. Servers report what they see here: there is no answer.
+/// SCTP packets made by hand that are waited for, by the tag they carry. Servers report what they see here: there is no
+/// answer.
 #[derive(Debug, Default)]
 pub struct Sightings(Mutex<HashMap<u32, oneshot::Sender<String>>>);
 

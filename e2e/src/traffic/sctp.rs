@@ -1,4 +1,35 @@
-//! SCTP INIT packets, built and read by hand: the kernel need not know SCTP, only carry it.
+//! How SCTP is spoken: by the kernel's own sockets, or where it has none by INIT packets that are built and read by hand;
+//! such a kernel need not know SCTP, only carry it.
+
+use std::sync::OnceLock;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// The form that SCTP takes in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sctp {
+    /// Associations over the kernel's sockets: set up, spoken over, ended.
+    Sockets,
+    /// Lone INIT packets, which a raw socket sees arrive. Nobody answers.
+    Inits,
+}
+
+impl Sctp {
+    /// What this kernel can do. Said once on standard error.
+    pub fn of_kernel() -> Self {
+        static FORM: OnceLock<Sctp> = OnceLock::new();
+        *FORM.get_or_init(|| match Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::SCTP)) {
+            Ok(_) => {
+                eprintln!("SCTP: associations over the kernel's own sockets");
+                Self::Sockets
+            }
+            Err(error) => {
+                eprintln!("SCTP: INIT packets made by hand, for the kernel has no SCTP sockets ({error})");
+                Self::Inits
+            }
+        })
+    }
+}
 
 const INIT: u8 = 1;
 

@@ -1,4 +1,5 @@
-//! Servers: TCP says its name when spoken to and echoes (or speaks enough HTTP for curl), UDP answers with its name, SCTP notes what it sees.
+//! Servers: TCP says its name when spoken to and echoes (or speaks enough HTTP for curl), UDP answers with its name. SCTP
+//! does as TCP where the kernel has sockets for it, and notes what it sees elsewhere.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -9,12 +10,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::spawn_local;
 
-use super::sctp;
-use super::{Ports, Sightings};
+use super::{Ports, Sctp, Sightings, sctp};
 use crate::namespaces::Stack;
 
-/// Starts the servers of a stack, which answer with the name; on return they all listen. UDP is bound address by address, so that answers come
-/// from the address that was asked.
+/// Starts the servers of a stack, which answer with the name; on return they all listen. UDP is bound address by address,
+/// so that answers come from the address that was asked; SCTP, so that an association has no second path.
 pub async fn serve(
     stack: &Stack,
     name: &str,
@@ -33,7 +33,7 @@ pub async fn serve(
 fn start(name: &str, addresses: &[IpAddr], ports: &Ports, sightings: &Arc<Sightings>) -> Result<()> {
     for &port in &ports.tcp {
         for any in [IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED)] {
-            spawn_local(tcp(listen(SocketAddr::new(any, port))?, name.to_owned()));
+            spawn_local(streams(listen(SocketAddr::new(any, port), Protocol::TCP)?, name.to_owned()));
         }
     }
     for &port in &ports.udp {
@@ -44,6 +44,12 @@ fn start(name: &str, addresses: &[IpAddr], ports: &Ports, sightings: &Arc<Sighti
             spawn_local(udp(UdpSocket::from_std(socket)?, name.to_owned()));
         }
     }
+    if Sctp::of_kernel() == Sctp::Sockets {
+        for (&port, &address) in ports.sctp.iter().flat_map(|port| addresses.iter().map(move |a| (port, a))) {
+            spawn_local(streams(listen(SocketAddr::new(address, port), Protocol::SCTP)?, name.to_owned()));
+        }
+        return Ok(());
+    }
     for domain in [Domain::IPV4, Domain::IPV6] {
         let socket = Socket::new(domain, Type::RAW, Some(Protocol::SCTP)).context("raw socket")?;
         socket.set_nonblocking(true)?;
@@ -53,19 +59,19 @@ fn start(name: &str, addresses: &[IpAddr], ports: &Ports, sightings: &Arc<Sighti
     Ok(())
 }
 
-fn listen(address: SocketAddr) -> Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+fn listen(address: SocketAddr, protocol: Protocol) -> Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(protocol))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    socket.bind(&address.into()).with_context(|| format!("tcp {address}"))?;
+    socket.bind(&address.into()).with_context(|| format!("{address}, protocol {}", i32::from(protocol)))?;
     socket.listen(1024)?;
     Ok(TcpListener::from_std(socket.into())?)
 }
 
-async fn tcp(listener: TcpListener, name: String) {
+async fn streams(listener: TcpListener, name: String) {
     // An error to accept concerns one connection that is already gone.
     loop {
         if let Ok((stream, _)) = listener.accept().await {

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use palisade_view::Protocol as Transport;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 
@@ -13,6 +14,9 @@ use crate::namespaces::Stack;
 /// A packet that is lost comes again after a second, in new connections and in old ones: whatever takes less was
 /// never lost.
 const PROMPT: Duration = Duration::from_millis(900);
+
+/// Between two rounds: a slow machine must have time for what else is going on.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// How the talks go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,12 +34,12 @@ pub struct Talk {
 }
 
 impl Talk {
-    /// Opens one connection and talks over it.
-    pub fn over_one_connection(stack: &Stack, target: Target, port: u16) -> Result<Self> {
+    /// Opens one connection, or with SCTP one association, and talks over it.
+    pub fn over_one_connection(stack: &Stack, target: Target, transport: Transport, port: u16) -> Result<Self> {
         let talk = Self { progress: Arc::default() };
         let mut teller = Teller(Arc::downgrade(&talk.progress));
         stack.spawn(move || async move {
-            let stream = timeout(scaled(PROMPT), open_stream(&target, port)).await;
+            let stream = timeout(scaled(PROMPT), open_stream(&target, transport, port)).await;
             let Ok(Ok((mut stream, _))) = stream else { return teller.broken("it was never open") };
             let mut byte = [0];
             while teller.round() {
@@ -44,7 +48,7 @@ impl Talk {
                     stream.read_exact(&mut byte).await
                 };
                 match timeout(scaled(PROMPT), there_and_back).await {
-                    Ok(Ok(_)) => sleep(Duration::from_millis(1)).await,
+                    Ok(Ok(_)) => sleep(scaled(PAUSE)).await,
                     Ok(Err(error)) => return teller.broken(&error.to_string()),
                     Err(_) => return teller.broken("a packet was lost"),
                 }
@@ -53,14 +57,14 @@ impl Talk {
         Ok(talk)
     }
 
-    /// Opens one new connection after another.
+    /// Opens one new TCP connection after another.
     pub fn over_new_connections(stack: &Stack, target: Target, port: u16) -> Result<Self> {
         let talk = Self { progress: Arc::default() };
         let mut teller = Teller(Arc::downgrade(&talk.progress));
         stack.spawn(move || async move {
             while teller.round() {
-                match timeout(scaled(PROMPT), open_stream(&target, port)).await {
-                    Ok(Ok(_)) => sleep(Duration::from_millis(2)).await,
+                match timeout(scaled(PROMPT), open_stream(&target, Transport::Tcp, port)).await {
+                    Ok(Ok(_)) => sleep(scaled(2 * PAUSE)).await,
                     Ok(Err(error)) => return teller.broken(&error.to_string()),
                     Err(_) => return teller.broken("a packet was lost"),
                 }
