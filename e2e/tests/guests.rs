@@ -99,7 +99,8 @@ steps:
 fn scenario(transport: Protocol) -> Result<Scenario> {
     let upper = transport.name();
     let lower = upper.to_ascii_lowercase();
-    let text = TEXT.replace("protocol/", &format!("{lower}/")).replace("PROTOCOL", upper).replace("PORTS", &lower);
+    let text =
+        TEXT.replace("protocol/", &format!("{lower}/")).replace("PROTOCOL", upper).replace("PORTS", &lower);
     Scenario::parse("established", Path::new("established.yaml"), &text)
 }
 
@@ -167,7 +168,9 @@ async fn check(cluster: &Cluster, state: &State, probes: &[palisade_e2e::scenari
 fn main() -> ExitCode {
     let has_sctp = Sctp::of_kernel() == Sctp::Sockets;
     if !has_sctp {
-        println!("skipped: SCTP associations, for this kernel has no SCTP sockets (make test-guests boots one that has)");
+        println!(
+            "skipped: SCTP associations, for this kernel has no SCTP sockets (make test-guests boots one that has)"
+        );
     }
     let mut trials = Vec::new();
     for cni in [Cni::Routed, Cni::Bridged] {

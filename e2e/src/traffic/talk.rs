@@ -35,7 +35,12 @@ pub struct Talk {
 
 impl Talk {
     /// Opens one connection, or with SCTP one association, and talks over it.
-    pub fn over_one_connection(stack: &Stack, target: Target, transport: Transport, port: u16) -> Result<Self> {
+    pub fn over_one_connection(
+        stack: &Stack,
+        target: Target,
+        transport: Transport,
+        port: u16,
+    ) -> Result<Self> {
         let talk = Self { progress: Arc::default() };
         let mut teller = Teller(Arc::downgrade(&talk.progress));
         stack.spawn(move || async move {
