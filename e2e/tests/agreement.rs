@@ -5,53 +5,34 @@
 
 #[path = "../../operator/compiler/tests/generate/mod.rs"]
 mod generate;
+#[path = "../../operator/compiler/tests/generate/strategy.rs"]
+mod strategy;
 
 mod system;
 
-use palisade_compiler::oracle::{self, Flow};
-use palisade_ruleset::judge;
-use palisade_ruleset::kernel::TracePacket;
-use palisade_view::Packet;
 use proptest::prelude::*;
-use system::System;
+use strategy::cases;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+    #![proptest_config(cases(10_000))]
 
     #[test]
-    fn oracle_views_and_kernel_agree(
-        history in generate::history(),
-        in_one in any::<bool>(),
-        packets in prop::collection::vec((generate::address(), generate::address(), generate::l4(), any::<u32>()), 60),
+    fn oracle_and_kernels_agree_on_a_cluster(
+        history in strategy::history(),
+        packets in strategy::packets(60),
+        scratch in any::<u32>(),
     ) {
-        let mut system = System::default();
-        if in_one {
-            system.apply(history);
-        } else {
-            for event in history {
-                system.apply([event]);
-            }
-        }
-        for (source, destination, l4, scratch) in packets {
-            let (source, destination) = (source.of(system.cluster()), destination.of(system.cluster()));
-            if source.is_ipv4() != destination.is_ipv4() {
-                continue;
-            }
-            let (Some(from), Some(to)) = (system.end(source), system.end(destination)) else { continue };
-            let flow = Flow { source, destination, l4, source_node: None, destination_node: None };
-            let judgement = oracle::judge(system.cluster(), &flow);
-            let packet = Packet { source, destination, l4 };
-            // Pods do not send ND or MLD to each other: an ICMPv6 packet here is an echo request.
-            let trace = judge(from, to, &TracePacket::new(packet).with_scratch(scratch));
-            prop_assert_eq!(
-                trace.allows(),
-                judgement.allowed(),
-                "{}: {}\n{:#?}\n{:#?}",
-                packet,
-                judgement,
-                trace,
-                system.cluster()
-            );
-        }
+        let history = generate::history(&history);
+        system::kernels_agree([history], &packets, scratch).map_err(TestCaseError::fail)?;
+    }
+
+    #[test]
+    fn oracle_and_kernels_agree_event_by_event(
+        history in strategy::history(),
+        packets in strategy::packets(60),
+        scratch in any::<u32>(),
+    ) {
+        let history = generate::history(&history).into_iter().map(|event| [event]);
+        system::kernels_agree(history, &packets, scratch).map_err(TestCaseError::fail)?;
     }
 }

@@ -2,13 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use palisade_compiler::Engine;
 use palisade_compiler::model::{Cluster, Event};
-use palisade_ruleset::{End, FakeKernel, Numbers, Planner};
-use palisade_view::NodeView;
+use palisade_compiler::oracle::{self, Flow};
+use palisade_ruleset::kernel::TracePacket;
+use palisade_ruleset::{End, FakeKernel, Numbers, Planner, judge};
+use palisade_view::{NodeView, Packet};
+
+use super::generate::{Ends, PACKET_BYTES};
 
 /// A node as its shim keeps it.
+#[derive(Clone)]
 struct Node {
     planner: Planner,
     kernel: FakeKernel,
@@ -16,11 +22,14 @@ struct Node {
 
 impl Node {
     fn new() -> Self {
-        let mut node = Self { planner: Planner::new(Numbers::default()), kernel: FakeKernel::new() };
-        let load = node.planner.load(&NodeView::default()).expect("an empty view can be planned");
-        node.kernel.apply(&load).expect("the kernel takes the skeleton");
-        node.planner.commit();
-        node
+        static EMPTY: LazyLock<Node> = LazyLock::new(|| {
+            let mut node = Node { planner: Planner::new(Numbers::default()), kernel: FakeKernel::new() };
+            let load = node.planner.load(&NodeView::default()).expect("an empty view can be planned");
+            node.kernel.apply(&load).expect("the kernel takes the skeleton");
+            node.planner.commit();
+            node
+        });
+        EMPTY.clone()
     }
 
     fn update(&mut self, view: &NodeView) {
@@ -76,4 +85,36 @@ impl System {
             _ => None,
         }
     }
+}
+
+/// Once the batches are taken in, every packet is judged by the kernels on its way as by the oracle, whatever scratch
+/// value it arrives with.
+pub(crate) fn kernels_agree(
+    batches: impl IntoIterator<Item = impl IntoIterator<Item = Event>>,
+    packets: &[[u8; PACKET_BYTES]],
+    scratch: u32,
+) -> Result<(), String> {
+    let mut system = System::default();
+    for batch in batches {
+        system.apply(batch);
+    }
+    let ends = Ends::of(system.cluster());
+    for (number, &packet) in (0_u32..).zip(packets) {
+        let packet = ends.packet(packet);
+        let Packet { source, destination, l4 } = packet;
+        let (Some(from), Some(to)) = (system.end(source), system.end(destination)) else { continue };
+        let flow = Flow { source, destination, l4, source_node: None, destination_node: None };
+        let judgement = oracle::judge(system.cluster(), &flow);
+        // Some of them small, as TOS makes them and identifiers are.
+        let scratch = scratch.rotate_left(number) >> (number % 32);
+        // Pods do not send ND or MLD to each other: an ICMPv6 packet here is an echo request.
+        let trace = judge(from, to, &TracePacket::new(packet).with_scratch(scratch));
+        if trace.allows() != judgement.allowed() {
+            return Err(format!(
+                "{packet}, scratch {scratch:x}: {judgement}\n{trace:#?}\n{:#?}",
+                system.cluster()
+            ));
+        }
+    }
+    Ok(())
 }

@@ -13,6 +13,8 @@
 //! - identifiers start beyond any value TOS can give (see [`Numbers`](crate::Numbers));
 //! - every permit resets the scratch value, so that no identifier of ours picks a traffic class further on.
 
+use std::sync::LazyLock;
+
 use nftables::expr::MetaKey;
 use nftables::schema::{Chain, Rule};
 use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook};
@@ -112,7 +114,10 @@ pub fn build() -> Transaction {
 /// The hash of everything [`build`] adds: what the `skeleton` marker holds while a table of this very build is in
 /// force.
 pub fn fingerprint() -> u128 {
-    u128::from_be_bytes(KeyHasher::new("skeleton").str(&build().to_json()).finish().0)
+    // Every plan asks for it, and a build has only one.
+    static FINGERPRINT: LazyLock<u128> =
+        LazyLock::new(|| u128::from_be_bytes(KeyHasher::new("skeleton").str(&build().to_json()).finish().0));
+    *FINGERPRINT
 }
 
 #[derive(Clone, Copy)]

@@ -12,8 +12,14 @@ use palisade_ruleset::{Element, Field, Markers, Numbers, Op, Planner, Transactio
 use palisade_view::{NodeView, Packet};
 use proptest::prelude::*;
 
+/// That many cases of a property, or as many as `PROPTEST_CASES` says.
+fn cases(cases: u32) -> ProptestConfig {
+    let config = ProptestConfig::default();
+    if std::env::var_os("PROPTEST_CASES").is_some() { config } else { ProptestConfig { cases, ..config } }
+}
+
 fn packets() -> impl Strategy<Value = Vec<TracePacket>> {
-    prop::collection::vec(packet(), 40)
+    prop::collection::vec(packet(), 24)
 }
 
 fn apply(kernel: &mut FakeKernel, transaction: &Transaction) -> Result<(), TestCaseError> {
@@ -136,7 +142,7 @@ fn left_open(before: &FakeKernel, after: &FakeKernel, packet: &Packet) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
+    #![proptest_config(cases(10_000))]
 
     #[test]
     fn a_loaded_table_judges_as_the_view(pool in pool(), choice in choice(), packets in packets()) {

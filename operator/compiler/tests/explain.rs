@@ -3,6 +3,8 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod generate;
+#[path = "generate/strategy.rs"]
+mod strategy;
 
 use palisade_compiler::explain::{Question, QuestionError};
 use palisade_compiler::model::Event;
@@ -12,35 +14,32 @@ use palisade_view::{L4, Protocol};
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::json;
+use strategy::cases;
 
 fn stack() -> impl Strategy<Value = Option<&'static str>> {
     prop::option::weighted(0.15, select(vec!["n-1", "n-2", "n-3"]))
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(cases(10_000))]
 
     #[test]
     fn the_engine_explains_as_the_oracle_does(
-        history in generate::history(),
-        flows in prop::collection::vec(
-            (generate::address(), generate::address(), generate::l4(), stack(), stack()),
-            60,
-        ),
+        history in strategy::history(),
+        flows in prop::collection::vec((any::<[u8; generate::PACKET_BYTES]>(), stack(), stack()), 60),
     ) {
         let mut engine = Engine::default();
-        engine.apply(history);
-        for (source, destination, l4, source_node, destination_node) in flows {
+        engine.apply(generate::history(&history));
+        let ends = generate::Ends::of(engine.cluster());
+        for (packet, source_node, destination_node) in flows {
+            let Packet { source, destination, l4 } = ends.packet(packet);
             let flow = Flow {
-                source: source.of(engine.cluster()),
-                destination: destination.of(engine.cluster()),
+                source,
+                destination,
                 l4,
                 source_node: source_node.map(str::to_owned),
                 destination_node: destination_node.map(str::to_owned),
             };
-            if flow.source.is_ipv4() != flow.destination.is_ipv4() {
-                continue;
-            }
             let expected = oracle::walk(engine.cluster(), &flow);
             prop_assert_eq!(engine.explain(&flow), expected, "{:#?}", engine.cluster());
         }

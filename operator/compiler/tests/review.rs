@@ -3,7 +3,6 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-#[allow(dead_code, reason = "shared with other test programs, each of which uses a part")]
 mod generate;
 
 use std::cell::Cell;
@@ -542,8 +541,10 @@ fn over_clusters(cases: u32, check: impl Fn(Cluster) -> Result<(), TestCaseError
         decoded
             .is_ok_and(|decoded| decoded.diagnostics.iter().all(|found| found.severity <= Severity::Warning))
     };
-    let objects = (prop::collection::vec(generate::object(), 8..80), any::<bool>());
-    let strategy = objects.prop_map(|(mut objects, is_strict)| {
+    let bytes = prop::collection::vec(any::<u8>(), generate::OBJECT_BYTES);
+    let objects = (prop::collection::vec(bytes, 8..80), any::<bool>());
+    let strategy = objects.prop_map(|(bytes, is_strict)| {
+        let mut objects: Vec<Value> = bytes.iter().map(|bytes| generate::object(bytes)).collect();
         objects.retain(|raw| !is_strict || is_sound(raw));
         let mut cluster = Cluster::default();
         for event in generate::events(&objects) {
