@@ -159,9 +159,17 @@ fn profile_from_wire(profile: &v1::Profile) -> Result<Profile, DecodeError> {
 }
 
 fn function_from_wire(function: &v1::Function) -> Result<Function, DecodeError> {
-    let programs: Vec<Program> = function.programs.iter().map(program_from_wire).collect::<Result<_, _>>()?;
+    // Shared by the cells: a message must not become many times its size.
+    let programs: Vec<Arc<Program>> = function
+        .programs
+        .iter()
+        .map(|program| program_from_wire(program).map(Arc::new))
+        .collect::<Result<_, _>>()?;
     let program = |index: u32| {
-        programs.get(index as usize).ok_or(DecodeError::Program { index, count: programs.len() }).cloned()
+        programs
+            .get(index as usize)
+            .ok_or(DecodeError::Program { index, count: programs.len() })
+            .map(Arc::clone)
     };
     let mut builder = FunctionBuilder::new(program(function.default_v4)?, program(function.default_v6)?);
     for group in &function.identities {
@@ -175,7 +183,7 @@ fn function_from_wire(function: &v1::Function) -> Result<Function, DecodeError> 
             });
         }
         for &bytes in keys {
-            builder = builder.identity(Key(bytes), program.clone());
+            builder = builder.identity(Key(bytes), Arc::clone(&program));
         }
     }
     for group in &function.networks {
@@ -184,7 +192,7 @@ fn function_from_wire(function: &v1::Function) -> Result<Function, DecodeError> 
             let address = address("network.address", &network.address)?;
             let length = u8::try_from(network.prefix_length).map_err(|_| DecodeError::Network)?;
             let network = IpNet::new(address, length).map_err(|_| DecodeError::Network)?;
-            builder = builder.network(network, program.clone()).map_err(DecodeError::Function)?;
+            builder = builder.network(network, Arc::clone(&program)).map_err(DecodeError::Function)?;
         }
     }
     Ok(builder.build())

@@ -1,6 +1,6 @@
 //! Compiled form to wire.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use bytes::{Bytes, BytesMut};
@@ -99,10 +99,10 @@ fn profile_to_wire(profile: &Profile) -> v1::Profile {
 }
 
 fn function_to_wire(function: &Function) -> v1::Function {
-    // Every program the function gives is in its own sorted table.
-    let index = |program: &Program| {
-        u32::try_from(function.programs().partition_point(|known| known < program)).unwrap_or(u32::MAX)
-    };
+    // Every program the function gives is one of its own table, so it is found by where it is: programs can be large.
+    let positions: HashMap<*const Program, u32> =
+        function.programs().iter().map(std::ptr::from_ref).zip(0..).collect();
+    let index = |program: &Program| positions.get(&std::ptr::from_ref(program)).copied().unwrap_or(u32::MAX);
     let mut identities: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
     for (key, program) in function.identities() {
         identities.entry(index(program)).or_default().extend_from_slice(&key.0);

@@ -1,8 +1,9 @@
 //! From a peer to a program: what one direction of one subject comes to once tiers, priorities, Pass and isolation
 //! are resolved.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -42,23 +43,26 @@ pub enum FunctionError {
 }
 
 /// Collects the cells of a [`Function`].
+///
+/// Programs may be given shared, which keeps memory and time proportional to what is given: a program can be large, and
+/// every one of very many cells can name it.
 #[derive(Clone, Debug)]
 pub struct FunctionBuilder {
-    defaults: [Program; 2],
-    identities: BTreeMap<Key, Program>,
-    networks: BTreeMap<IpNet, Program>,
+    defaults: [Arc<Program>; 2],
+    identities: BTreeMap<Key, Arc<Program>>,
+    networks: BTreeMap<IpNet, Arc<Program>>,
 }
 
 impl FunctionBuilder {
     /// A function with nothing but the defaults for IPv4 and IPv6.
-    pub fn new(v4: Program, v6: Program) -> Self {
-        Self { defaults: [v4, v6], identities: BTreeMap::new(), networks: BTreeMap::new() }
+    pub fn new(v4: impl Into<Arc<Program>>, v6: impl Into<Arc<Program>>) -> Self {
+        Self { defaults: [v4.into(), v6.into()], identities: BTreeMap::new(), networks: BTreeMap::new() }
     }
 
     /// Sets an identity's program. Cells that repeat what the lookup gives anyway are the caller's to leave out.
     #[must_use]
-    pub fn identity(mut self, key: Key, program: Program) -> Self {
-        self.identities.insert(key, program);
+    pub fn identity(mut self, key: Key, program: impl Into<Arc<Program>>) -> Self {
+        self.identities.insert(key, program.into());
         self
     }
 
@@ -66,7 +70,7 @@ impl FunctionBuilder {
     ///
     /// # Errors
     /// The network is a `/0` or has host bits set.
-    pub fn network(self, network: IpNet, program: Program) -> Result<Self, FunctionError> {
+    pub fn network(self, network: IpNet, program: impl Into<Arc<Program>>) -> Result<Self, FunctionError> {
         if network.prefix_len() == 0 {
             return Err(FunctionError::NetworkIsDefault(network));
         }
@@ -78,24 +82,31 @@ impl FunctionBuilder {
 
     /// Sets a network's program. Host bits are masked; a `/0` sets its family's default.
     #[must_use]
-    pub fn masked(mut self, network: IpNet, program: Program) -> Self {
+    pub fn masked(mut self, network: IpNet, program: impl Into<Arc<Program>>) -> Self {
         if network.prefix_len() == 0 {
-            self.defaults[family_index(network.network())] = program;
+            self.defaults[family_index(network.network())] = program.into();
         } else {
-            self.networks.insert(network.trunc(), program);
+            self.networks.insert(network.trunc(), program.into());
         }
         self
     }
 
     /// The canonical function.
     pub fn build(self) -> Function {
-        let distinct: BTreeSet<&Program> =
-            self.defaults.iter().chain(self.identities.values()).chain(self.networks.values()).collect();
+        let cells = self.defaults.iter().chain(self.identities.values()).chain(self.networks.values());
+        // By address first: what is shared is compared once, not once a cell.
+        let shared: HashMap<*const Program, &Program> =
+            cells.map(|program| (Arc::as_ptr(program), program.as_ref())).collect();
+        let distinct: BTreeSet<&Program> = shared.values().copied().collect();
         let programs: Vec<Program> = distinct.into_iter().cloned().collect();
-        let index = |program: &Program| {
-            // Every program was collected above; the position always exists and fits.
+        let position = |program: &Program| {
             u32::try_from(programs.partition_point(|known| known < program)).unwrap_or(u32::MAX)
         };
+        let positions: HashMap<*const Program, u32> =
+            shared.iter().map(|(&at, program)| (at, position(program))).collect();
+        // Every program was collected above, so each has a position.
+        let index =
+            |program: &Arc<Program>| positions.get(&Arc::as_ptr(program)).copied().unwrap_or(u32::MAX);
         let mut lengths = [BTreeSet::new(), BTreeSet::new()];
         for network in self.networks.keys() {
             lengths[family_index(network.network())].insert(network.prefix_len());
