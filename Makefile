@@ -10,7 +10,7 @@ TAG ?=
 KERNELS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-files demo-up demo-down test test-apiserver test-guests scenarios opinion bench crds lint fmt deny build clean
+.PHONY: help demo demo-files demo-up demo-down test test-apiserver test-guests scenarios opinion bench fuzz mutants crds lint fmt deny build clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,14 @@ bench: ## Benchmarks of compiler and plan, then the time from a change to packet
 	@.ci/prepare build packets
 	@cargo bench --package palisade-compiler --package palisade-ruleset --bench compile --bench plan
 	@cargo build --workspace --bins --release && $(TARGET)/release/palisade-e2e latency
+
+fuzz: ## Fuzz compiler, simulated kernel, intake, wire decoder and patches, FUZZ_SECONDS each (60); FUZZ_TARGET=... for one
+	@.ci/prepare build
+	@.ci/fuzz $(FUZZ_TARGET)
+
+mutants: ## Break the code in ways that matter, one by one, and see which test notices; MUTANT=... for one
+	@.ci/prepare build
+	@.ci/mutants $(MUTANT)
 
 crds: ## Write the CustomResourceDefinitions in crds/yaml from the types in crds/src
 	@.ci/prepare build
