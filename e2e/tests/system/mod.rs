@@ -95,10 +95,19 @@ pub(crate) fn kernels_agree(
     scratch: u32,
 ) -> Result<(), String> {
     let mut system = System::default();
+    let mut cluster = Cluster::default();
     for batch in batches {
+        let batch: Vec<Event> = batch.into_iter().collect();
+        for event in batch.clone() {
+            cluster.apply(event);
+        }
         system.apply(batch);
     }
-    let ends = Ends::of(system.cluster());
+    // One that takes nothing in must not agree with itself.
+    if *system.cluster() != cluster {
+        return Err(format!("the system has another cluster: {:#?}\n{cluster:#?}", system.cluster()));
+    }
+    let ends = Ends::of(&cluster);
     for (number, &packet) in (0_u32..).zip(packets) {
         let packet = ends.packet(packet);
         let Packet { source, destination, l4 } = packet;

@@ -58,13 +58,16 @@ impl Ends {
     }
 }
 
-/// A transport on and beside the ports that policies name.
+/// A transport: mostly what policies and pods name, some beside it.
 fn transport(byte: u8) -> L4 {
-    const PORTS: [u16; 10] = [80, 0, 22, 53, 54, 78, 79, 81, 82, u16::MAX];
+    const NAMED: [u16; 4] = [80, 53, 79, 81];
+    const BESIDE: [u16; 6] = [0, 22, 54, 78, 82, u16::MAX];
     const OTHERS: [u8; 3] = [1, 58, 253];
+    let [tcp, udp, sctp] = Protocol::ALL;
     let byte = usize::from(byte);
-    match byte % 33 {
-        at @ 0..30 => L4::Port(Protocol::ALL[at / 10], PORTS[at % 10]),
-        at => L4::Other(OTHERS[at - 30]),
+    match byte % 45 {
+        at @ 0..24 => L4::Port([tcp, udp, tcp, udp, tcp, sctp][at / 4], NAMED[at % 4]),
+        at @ 24..42 => L4::Port(Protocol::ALL[(at - 24) / 6], BESIDE[(at - 24) % 6]),
+        at => L4::Other(OTHERS[at - 42]),
     }
 }
