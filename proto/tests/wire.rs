@@ -66,7 +66,15 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
+/// That many cases of a property, or as many as `PROPTEST_CASES` says.
+fn cases(cases: u32) -> ProptestConfig {
+    let config = ProptestConfig::default();
+    if std::env::var_os("PROPTEST_CASES").is_some() { config } else { ProptestConfig { cases, ..config } }
+}
+
 proptest! {
+    #![proptest_config(cases(10_000))]
+
     #[test]
     fn operations_come_back(operations in prop::collection::vec(operation(), 0..6)) {
         let encoded: Vec<_> = operations.iter().map(encode_operation).collect();

@@ -180,7 +180,15 @@ fn samples_are_good() {
     }
 }
 
+/// That many cases of a property, or as many as `PROPTEST_CASES` says.
+fn cases(cases: u32) -> ProptestConfig {
+    let config = ProptestConfig::default();
+    if std::env::var_os("PROPTEST_CASES").is_some() { config } else { ProptestConfig { cases, ..config } }
+}
+
 proptest! {
+    #![proptest_config(cases(10_000))]
+
     #[test]
     fn any_json_has_an_answer(raw in anything()) {
         if let Ok(decoded) = decode(&raw) {
