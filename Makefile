@@ -54,7 +54,7 @@ bench: ## Benchmarks of compiler and plan, then the time from a change to packet
 	@cargo build --workspace --bins --release && $(TARGET)/release/palisade-e2e latency
 
 fuzz: ## Fuzz compiler, simulated kernel, intake, wire decoder and patches, FUZZ_SECONDS each (60); FUZZ_TARGET=... for one
-	@.ci/prepare build
+	@.ci/prepare build fuzz
 	@.ci/fuzz $(FUZZ_TARGET)
 
 mutants: ## Break the code in ways that matter, one by one, and see which test notices; MUTANT=... for one

@@ -130,8 +130,8 @@ fn merges(choices: &mut Choices<'_>) {
     merge::merge(&mut twice, &patch);
     assert_eq!(once, twice);
     let operations = Value::Array(choices.some(0, 3, |choices| {
-        let path = format!("/spec/{}/{}", choices.one(&WORDS), choices.one(&["-", "0", "1", "x", ""]));
-        json!({"op": choices.one(&["add", "remove", "replace", "test", "move", "copy"]), "path": path,
+        let place = format!("/spec/{}/{}", choices.one(&WORDS), choices.one(&["-", "0", "1", "x", ""]));
+        json!({"op": choices.one(&["add", "remove", "replace", "test", "move", "copy"]), "path": place,
                "from": "/spec/items", "value": anything(choices, 2)})
     }));
     let _ = merge::operations(&mut twice, &operations);
