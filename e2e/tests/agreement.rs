@@ -5,9 +5,10 @@
 
 #[path = "../../operator/compiler/tests/generate/mod.rs"]
 mod generate;
+#[path = "system/kernels.rs"]
+mod kernels;
 #[path = "../../operator/compiler/tests/generate/strategy.rs"]
 mod strategy;
-
 mod system;
 
 use proptest::prelude::*;
@@ -23,7 +24,7 @@ proptest! {
         scratch in any::<u32>(),
     ) {
         let history = generate::history(&history);
-        system::kernels_agree([history], &packets, scratch).map_err(TestCaseError::fail)?;
+        kernels::agree([history], &packets, scratch).map_err(TestCaseError::fail)?;
     }
 
     #[test]
@@ -33,6 +34,6 @@ proptest! {
         scratch in any::<u32>(),
     ) {
         let history = generate::history(&history).into_iter().map(|event| [event]);
-        system::kernels_agree(history, &packets, scratch).map_err(TestCaseError::fail)?;
+        kernels::agree(history, &packets, scratch).map_err(TestCaseError::fail)?;
     }
 }

@@ -3,7 +3,7 @@
 use palisade_view::KeyHasher;
 
 use crate::generate::{self, Choices, PACKET_BYTES};
-use crate::{properties, system};
+use crate::{kernels, properties};
 
 /// Compiled views are the oracle, steps lead where the end leads, order does not matter.
 pub(crate) fn compiler(bytes: &[u8]) {
@@ -20,7 +20,7 @@ pub(crate) fn kernel(bytes: &[u8]) {
     let batch = 1 + choices.below(8);
     let history = generate::history(choices.rest());
     let scratch = u32::try_from(seed(bytes) >> 32).expect("32 bits");
-    held(system::kernels_agree(history.chunks(batch).map(<[_]>::to_vec), &packets(bytes, 64), scratch));
+    held(kernels::agree(history.chunks(batch).map(<[_]>::to_vec), &packets(bytes, 64), scratch));
 }
 
 fn held(result: Result<(), String>) {

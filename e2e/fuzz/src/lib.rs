@@ -11,6 +11,8 @@ mod engine;
 mod generate;
 mod intake;
 mod json;
+#[path = "../../tests/system/kernels.rs"]
+mod kernels;
 mod patch;
 #[path = "../../../operator/compiler/tests/properties/mod.rs"]
 mod properties;
