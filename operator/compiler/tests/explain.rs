@@ -10,7 +10,7 @@ use palisade_compiler::explain::{Question, QuestionError};
 use palisade_compiler::model::Event;
 use palisade_compiler::oracle::{self, Explanation, Flow};
 use palisade_compiler::{Engine, intake};
-use palisade_view::{L4, Protocol};
+use palisade_view::{L4, Packet, Protocol};
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::json;
