@@ -26,12 +26,13 @@ proptest! {
     #[test]
     fn the_engine_explains_as_the_oracle_does(
         history in strategy::history(),
-        flows in prop::collection::vec((any::<[u8; generate::PACKET_BYTES]>(), stack(), stack()), 60),
+        packets in strategy::packets(60),
+        stacks in prop::collection::vec((stack(), stack()), 60),
     ) {
         let mut engine = Engine::default();
         engine.apply(generate::history(&history));
         let ends = generate::Ends::of(engine.cluster());
-        for (packet, source_node, destination_node) in flows {
+        for (packet, (source_node, destination_node)) in packets.into_iter().zip(stacks) {
             let Packet { source, destination, l4 } = ends.packet(packet);
             let flow = Flow {
                 source,
