@@ -63,7 +63,14 @@ func (cluster *Cluster) portName(flow Flow) string {
 	if pod == nil {
 		return ""
 	}
-	for _, container := range pod.Spec.Containers {
+	containers := pod.Spec.Containers
+	for _, container := range pod.Spec.InitContainers {
+		// A sidecar.
+		if container.RestartPolicy != nil && *container.RestartPolicy == core.ContainerRestartPolicyAlways {
+			containers = append(containers, container)
+		}
+	}
+	for _, container := range containers {
 		for _, port := range container.Ports {
 			if int(port.ContainerPort) == flow.Port && string(port.Protocol) == flow.Protocol {
 				return port.Name
