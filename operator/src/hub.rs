@@ -30,6 +30,7 @@ struct Node {
     published: watch::Sender<Option<Published>>,
     session: Option<u64>,
     supersede: Option<watch::Sender<bool>>,
+    /// What it holds for certain: nothing while an update is on its way.
     acked: Option<Root>,
     acked_epoch: Option<u64>,
     ever: bool,
@@ -425,6 +426,21 @@ impl Hub {
         self.announce();
     }
 
+    /// An update to a root is about to be sent to a node. Gives whether it may be: not if another view has been
+    /// published meanwhile. From here on it is not known what the node holds. Without this, a view that is replaced
+    /// by the one before it while it is on its way would count as undone before it is in force.
+    pub fn sending(&self, name: &str, session: u64, root: Root) -> bool {
+        let mut inner = self.lock();
+        let Some(node) = inner.nodes.get_mut(name).filter(|node| node.session == Some(session)) else {
+            return false;
+        };
+        let is_current = node.published.borrow().as_ref().is_some_and(|now| now.view.root() == root);
+        if is_current {
+            node.acked = None;
+        }
+        is_current
+    }
+
     /// A node has confirmed a root.
     pub fn confirmed(&self, name: &str, session: u64, root: Root) {
         self.with(name, session, |node, epoch| {
@@ -437,11 +453,15 @@ impl Hub {
         });
     }
 
-    /// A node has refused an update.
-    pub fn refused(&self, name: &str, session: u64, message: &str, parked: bool) {
-        self.with(name, session, |node, _| {
+    /// A node has refused an update, and holds what it has confirmed before, if anything.
+    pub fn refused(&self, name: &str, session: u64, held: Option<Root>, message: &str, parked: bool) {
+        self.with(name, session, |node, epoch| {
             message.clone_into(&mut node.message);
             node.parked = parked;
+            node.acked = held;
+            if node.is_confirmed() {
+                node.acked_epoch = Some(epoch);
+            }
         });
     }
 

@@ -279,6 +279,37 @@ async fn changes_that_come_while_an_update_is_in_flight_are_sent_as_one() {
     operator.settled("n-1").await;
 }
 
+/// A view, another, and the first again: while the other is on its way to the node, the first is not in force there.
+#[tokio::test]
+async fn what_is_taken_back_while_it_is_on_its_way_has_to_be_undone_first() {
+    for is_refused in [false, true] {
+        let mut operator = Operator::start().await;
+        operator.apply(cluster());
+        let mut client = operator.connected("t-1").await;
+        let first = client.take().await;
+        client.ack(&first).await;
+        operator.settled("n-1").await;
+
+        operator.apply([deny_ingress("api")]);
+        let detour = if is_refused { client.next().await.unwrap() } else { client.take().await };
+        operator.apply([deny_ingress("web")]);
+        assert_eq!(operator.root("n-1").to_bytes().to_vec(), first.to_root);
+        let report = operator.report("n-1");
+        assert_eq!((&report["state"], &report["acked_epoch"]), (&"updating".into(), &1.into()));
+        if is_refused {
+            client.refuse(&detour).await;
+        } else {
+            client.ack(&detour).await;
+            let back = client.take().await;
+            assert_eq!(back.to_root, first.to_root);
+            client.ack(&back).await;
+        }
+        operator.settled("n-1").await;
+        operator.until("n-1", "state", "in-sync").await;
+        assert_eq!(operator.report("n-1")["acked_epoch"], 3);
+    }
+}
+
 #[tokio::test]
 async fn a_node_that_holds_the_present_view_is_asked_to_confirm_it() {
     let mut operator = Operator::start().await;

@@ -224,6 +224,10 @@ impl Session<'_> {
             },
             _ => ("snapshot", None, NodeView::default().diff(&target.view).into()),
         };
+        // What has been published since is seen next: the watch has changed.
+        if !self.hub.sending(self.node, self.number, to) {
+            return None;
+        }
         let encoded: Vec<_> = operations.iter().map(encode_operation).collect();
         let bytes: usize = encoded.iter().map(bytes::Bytes::len).sum();
         metrics.updates.get_or_create(&[("kind", kind)]).inc();
@@ -281,7 +285,8 @@ impl Session<'_> {
         } else {
             warn!("the node {message}; sending a snapshot");
         }
-        self.hub.refused(self.node, self.number, &message, is_parked);
+        let held = if self.is_confirmed { self.held.root() } else { None };
+        self.hub.refused(self.node, self.number, held, &message, is_parked);
         Ok(())
     }
 }

@@ -267,13 +267,17 @@ async fn shim(hub: Arc<Hub>, node: String, mut modes: watch::Receiver<Mode>) {
             return;
         }
         let mut attachment = hub.attach(&node, Shim::default());
+        let mut held = None;
         loop {
             let mode = *modes.borrow_and_update();
             let root = attachment.views.borrow_and_update().as_ref().map(|published| published.view.root());
             match (mode, root) {
-                (Mode::Confirm, Some(root)) => hub.confirmed(&node, attachment.session, root),
+                (Mode::Confirm, Some(root)) => {
+                    held = Some(root);
+                    hub.confirmed(&node, attachment.session, root);
+                }
                 (Mode::Refuse, Some(_)) => {
-                    hub.refused(&node, attachment.session, "refused (kernel): no such file", true);
+                    hub.refused(&node, attachment.session, held, "refused (kernel): no such file", true);
                 }
                 (Mode::Away, _) => break,
                 _ => {}
