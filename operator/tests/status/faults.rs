@@ -135,6 +135,8 @@ async fn a_policy_that_is_deleted_meanwhile_is_let_go_and_its_successor_gets_its
     let [successor] = some(&rig, 1).await.try_into().unwrap();
     faults.resume_watches();
     rig.until(&successor, is_true).await;
+    // The watch may tell of a write before its own answer has come.
+    wait("the answer is counted", || async { rig.count("written") > 0 }).await;
     assert_eq!((rig.count("written"), rig.count("gone"), rig.asked()), (1, 1, 2));
 
     // And one whose place is taken at once.
