@@ -225,9 +225,11 @@ mod tests {
             r#"[{"concat":["1:a","10.0.0.1"]},"2:0"]"#
         );
         let ports = Field::span(Datum::Service(80), Datum::Service(90));
-        let element = Element { key: vec![class, Field::Exact(Datum::Protocol(132)), ports], value: None };
-        assert_eq!(json(&element), r#"{"concat":["1:a",132,{"range":[80,90]}]}"#);
-        assert_eq!(element.to_string(), "1:a . 132 . 80-90");
+        let element = Element { key: vec![class, ports], value: None };
+        assert_eq!(json(&element), r#"{"concat":["1:a",{"range":[80,90]}]}"#);
+        assert_eq!(element.to_string(), "1:a . 80-90");
+        let port = vec![class, Field::Exact(Datum::Protocol(132)), Field::Exact(Datum::Service(80))];
+        assert_eq!(json(&Element { key: port, value: None }), r#"{"concat":["1:a",132,80]}"#);
     }
 
     #[test]

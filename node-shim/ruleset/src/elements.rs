@@ -26,8 +26,8 @@ pub(crate) struct Elements {
     pub(crate) hairpin: BTreeMap<Twice, u32>,
     pub(crate) allow_all: BTreeSet<u32>,
     pub(crate) allow_port: BTreeSet<(u32, u8, u16)>,
-    /// Two ports at least.
-    pub(crate) allow_range: BTreeSet<(u32, u8, u16, u16)>,
+    /// By position in [`Protocol::ALL`]: program, first and last port of two at least.
+    pub(crate) allow_range: [BTreeSet<(u32, u16, u16)>; 3],
     pub(crate) allow_other: BTreeSet<u32>,
     pub(crate) revision: u128,
     pub(crate) generation: u128,
@@ -40,12 +40,12 @@ impl Elements {
             self.allow_all.insert(id);
             return;
         }
-        for protocol in Protocol::ALL {
+        for (protocol, ranges) in Protocol::ALL.into_iter().zip(&mut self.allow_range) {
             for &(start, end) in program.of(protocol).as_slice() {
                 if start == end {
                     self.allow_port.insert((id, protocol.number(), start));
                 } else {
-                    self.allow_range.insert((id, protocol.number(), start, end));
+                    ranges.insert((id, start, end));
                 }
             }
         }
@@ -58,8 +58,8 @@ impl Elements {
     pub(crate) fn count(&self) -> usize {
         let rows: usize = self.decide.iter().map(BTreeMap::len).sum();
         let defaults: usize = self.default.iter().map(BTreeMap::len).sum();
-        let programs =
-            self.allow_all.len() + self.allow_port.len() + self.allow_range.len() + self.allow_other.len();
+        let ranges: usize = self.allow_range.iter().map(BTreeSet::len).sum();
+        let programs = self.allow_all.len() + self.allow_port.len() + ranges + self.allow_other.len();
         let peers = self.peer.len() + self.cidr.len();
         rows + defaults + programs + peers + self.out.len() + self.ingress.len() + self.hairpin.len()
     }

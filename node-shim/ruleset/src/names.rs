@@ -1,6 +1,6 @@
 //! Names of the table and of its sets and maps. Owns spelling; knows nothing of what is stored under a name.
 
-use palisade_view::Family;
+use palisade_view::{Family, Protocol};
 
 /// The table's nftables family.
 pub const FAMILY: &str = "inet";
@@ -11,10 +11,17 @@ pub const TABLE: &str = "palisade";
 pub(crate) const ALLOW_ALL: &str = "allow_all";
 /// Program . protocol . exact port.
 pub(crate) const ALLOW_PORT: &str = "allow_port";
-/// Program . protocol . range of at least two ports.
-pub(crate) const ALLOW_RANGE: &str = "allow_range";
 /// Programs that allow protocols without ports.
 pub(crate) const ALLOW_OTHER: &str = "allow_other";
+
+/// Program . range of at least two ports, of a protocol.
+pub(crate) const fn allow_range(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "allow_range_tcp",
+        Protocol::Udp => "allow_range_udp",
+        Protocol::Sctp => "allow_range_sctp",
+    }
+}
 
 /// Which question about a subject is looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

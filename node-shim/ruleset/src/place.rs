@@ -77,10 +77,10 @@ impl Place for (u32, u8, u16) {
     }
 }
 
-impl Place for (u32, u8, u16, u16) {
+impl Place for (u32, u16, u16) {
     fn fields(self) -> Vec<Field> {
-        let ports = Field::span(Datum::Service(self.2), Datum::Service(self.3));
-        vec![exact(Datum::ClassId(self.0)), exact(Datum::Protocol(self.1)), ports]
+        let ports = Field::span(Datum::Service(self.1), Datum::Service(self.2));
+        vec![exact(Datum::ClassId(self.0)), ports]
     }
     fn family(self) -> Family {
         Family::V4

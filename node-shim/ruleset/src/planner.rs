@@ -12,13 +12,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use palisade_view::{Family, NodeView, ViewError};
+use palisade_view::{Family, NodeView, Protocol, ViewError};
 
 use crate::draft::{Draft, draft};
 use crate::element::{Datum, Element, Field};
 use crate::elements::Elements;
 use crate::marker::{self, Markers};
-use crate::names::{self, ALLOW_ALL, ALLOW_OTHER, ALLOW_PORT, ALLOW_RANGE, Question};
+use crate::names::{self, ALLOW_ALL, ALLOW_OTHER, ALLOW_PORT, Question};
 use crate::numbering::OutOfIdentifiers;
 use crate::numbers::Numbers;
 use crate::place::Place;
@@ -296,9 +296,13 @@ fn content(before: &Elements, after: &Elements, transaction: &mut Transaction) {
     let mut parts = vec![
         Difference::of_set([ALLOW_ALL; 2], &before.allow_all, &after.allow_all),
         Difference::of_set([ALLOW_PORT; 2], &before.allow_port, &after.allow_port),
-        Difference::of_set([ALLOW_RANGE; 2], &before.allow_range, &after.allow_range),
         Difference::of_set([ALLOW_OTHER; 2], &before.allow_other, &after.allow_other),
     ];
+    for ((protocol, before), after) in
+        Protocol::ALL.into_iter().zip(&before.allow_range).zip(&after.allow_range)
+    {
+        parts.push(Difference::of_set([names::allow_range(protocol); 2], before, after));
+    }
     for question in Question::ALL {
         let names = [Family::V4, Family::V6];
         let (position, decide, default) = (

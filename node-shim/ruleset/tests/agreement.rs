@@ -6,7 +6,7 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::{agree, choice, choices, packet, pool, view};
+use common::{PROGRAMS, agree, choice, choices, packet, pool, view};
 use palisade_ruleset::kernel::{FakeKernel, Hook, TracePacket, Verdict};
 use palisade_ruleset::{Element, Field, Markers, Numbers, Op, Planner, Transaction, marker, skeleton};
 use palisade_view::{NodeView, Packet};
@@ -59,7 +59,7 @@ fn meaning(kernel: &FakeKernel) -> BTreeMap<&'static str, BTreeSet<String>> {
     let content = content(kernel);
     let datum = |element: &Element, position: usize| element.key[position].to_string();
     let mut programs: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for name in ["allow_all", "allow_port", "allow_range", "allow_other"] {
+    for name in PROGRAMS {
         for element in &content[name] {
             let rest: Vec<String> = element.key[1..].iter().map(ToString::to_string).collect();
             programs.entry(datum(element, 0)).or_default().insert(format!("{name} {}", rest.join(" ")));

@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use common::{address, choices, identity, pool, view};
+use common::{PROGRAMS, address, choices, identity, pool, view};
 use palisade_ruleset::kernel::FakeKernel;
 use palisade_ruleset::{Datum, Markers, Numbers, Op, PlanError, Planner, Transaction, marker, skeleton};
 use palisade_view::{
@@ -230,7 +230,7 @@ fn opening_does_no_more_than_it_must() {
 /// What every program in the table allows.
 fn allowed(kernel: &FakeKernel) -> BTreeMap<Datum, Vec<String>> {
     let mut allowed: BTreeMap<Datum, Vec<String>> = BTreeMap::new();
-    for set in ["allow_all", "allow_port", "allow_range", "allow_other"] {
+    for set in PROGRAMS {
         for element in kernel.elements(set).unwrap() {
             let rest = element.key[1..].iter().map(|field| format!("{set} {field}")).collect::<Vec<_>>();
             allowed.entry(element.key[0].bounds().0).or_default().push(format!("{set} {}", rest.join(" ")));

@@ -35,17 +35,17 @@ const PARTS: [Feature; 5] = [
     Feature {
         need: "concatenated maps",
         remedy: KERNEL,
-        body: "map m {\n type classid . ipv4_addr : classid\n }",
+        body: "map m {\n type classid . ipv4_addr : classid\n }\n chain c {\n meta priority set meta priority . ip saddr map @m accept\n }",
     },
     Feature {
         need: "ranged sets",
         remedy: KERNEL,
-        body: "set s {\n type classid . inet_proto . inet_service\n flags interval\n }",
+        body: "set s {\n type classid . inet_service\n flags interval\n }\n chain c {\n meta l4proto 6 meta priority . th dport @s accept\n }",
     },
     Feature {
         need: "ranged maps",
         remedy: KERNEL,
-        body: "map m {\n type ipv6_addr : classid\n flags interval\n }",
+        body: "map m {\n type ipv6_addr : classid\n flags interval\n }\n chain c {\n meta priority set ip6 daddr map @m accept\n }",
     },
     Feature {
         need: "meta priority set from a map",

@@ -25,6 +25,10 @@ pub fn identity(number: usize) -> Key {
     key(&format!("identity {number}"))
 }
 
+/// The sets that say what programs allow.
+pub const PROGRAMS: [&str; 6] =
+    ["allow_all", "allow_port", "allow_range_tcp", "allow_range_udp", "allow_range_sctp", "allow_other"];
+
 /// Addresses of both families, by number: pods, then strangers.
 pub const ADDRESSES: [&str; 16] = [
     "10.0.0.1",
