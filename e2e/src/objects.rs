@@ -7,7 +7,8 @@ use palisade_view::Family;
 use serde_json::{Value, json};
 
 use crate::scenario::State;
-use crate::scenario::state::{Container, Node, Pod};
+use crate::scenario::port::Container;
+use crate::scenario::state::{Node, Pod};
 
 /// What pods would run.
 const IMAGE: &str = "registry.k8s.io/e2e-test-images/agnhost:2.45";

@@ -1,27 +1,13 @@
 //! What clients learn of the server before they ask for anything: groups, versions and kinds, in the two forms that
 //! Kubernetes has for it.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use crate::registry::{Registry, Resource, Verbs};
-
-/// The order in which versions are preferred: stable ones first, then beta, then alpha, the higher before the lower.
-pub(crate) fn rank(version: &str) -> (Reverse<u8>, Reverse<u32>, Reverse<u32>) {
-    let number = |text: &str| text.parse::<u32>().unwrap_or_default();
-    let rest = version.trim_start_matches('v');
-    let (level, (major, minor)) = if let Some((major, minor)) = rest.split_once("beta") {
-        (1, (major, minor))
-    } else if let Some((major, minor)) = rest.split_once("alpha") {
-        (0, (major, minor))
-    } else {
-        (2, (rest, "0"))
-    };
-    (Reverse(level), Reverse(number(major)), Reverse(number(minor)))
-}
+use crate::version::rank;
 
 /// A version with its kinds.
 type Version = (String, Vec<Arc<Resource>>);
@@ -231,13 +217,6 @@ fn aggregated_version((version, resources): &Version) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn stable_versions_come_first() {
-        let mut versions = ["v1alpha1", "v1", "v1beta2", "v2", "v1alpha2", "v1beta1"];
-        versions.sort_by_key(|version| rank(version));
-        assert_eq!(versions, ["v2", "v1", "v1beta2", "v1beta1", "v1alpha2", "v1alpha1"]);
-    }
 
     #[test]
     fn both_forms_name_the_same_kinds() {

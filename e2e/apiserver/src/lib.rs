@@ -23,6 +23,7 @@ pub mod select;
 mod server;
 pub mod store;
 pub mod table;
+mod version;
 
 pub use faults::Faults;
 pub use server::{Options, Server, StartError};

@@ -9,8 +9,8 @@ use palisade_view::{Family, Protocol};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 
+use super::port::{Container, Port};
 use super::probe::Probe;
-use super::state::{Container, Port};
 
 /// How pods are attached to their node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]

@@ -53,6 +53,7 @@
 
 pub mod format;
 pub mod policy;
+pub mod port;
 pub mod probe;
 pub mod route;
 pub mod state;

@@ -7,11 +7,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use anyhow::{Context, Result, bail};
 use ipnet::IpNet;
 use palisade_view::{Family, Protocol};
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::format::{Phase, PodFields, Scenario, ServiceFields, Step};
 use super::policy;
+use super::port::Port;
 
 /// The outside host's addresses.
 pub const WORLD: [IpAddr; 2] =
@@ -26,32 +26,6 @@ pub struct Node {
     pub labels: BTreeMap<String, String>,
     /// Its addresses of type `ExternalIP`.
     pub external: Vec<IpAddr>,
-}
-
-/// The kinds of containers in a pod, for only the ports of those that keep running can be meant by name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Container {
-    /// One of `containers`.
-    #[default]
-    Main,
-    /// One of `initContainers` that is restarted always: it runs beside the others.
-    Sidecar,
-    /// One of `initContainers` that has ended when the others start.
-    Init,
-}
-
-/// A container port.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Port {
-    /// Its name, if it has one.
-    pub name: Option<String>,
-    /// Its number.
-    pub port: u16,
-    /// Its protocol.
-    pub protocol: Protocol,
-    /// The container that declares it.
-    pub container: Container,
 }
 
 /// A pod.

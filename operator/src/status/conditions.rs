@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use jiff::{Timestamp, ToSpan};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use palisade_compiler::Severity;
+use palisade_compiler::model::Kind;
 
 use super::nodes::{Stand, Trouble};
 use crate::batch::Finding;
@@ -25,6 +26,11 @@ pub(super) const INVALID: &str = "Invalid";
 pub(super) const PARTIALLY_INVALID: &str = "PartiallyInvalid";
 /// Reason where no node has a pod that the policy is about.
 pub(super) const NO_MATCHING_PODS: &str = "NoMatchingPods";
+
+/// Whether a policy of that kind has a status to write.
+pub(super) fn has_status(kind: Kind) -> bool {
+    kind.is_policy() && kind != Kind::NetworkPolicy
+}
 
 /// How many findings and nodes are named; the rest is counted.
 const NAMED: usize = 3;

@@ -3,8 +3,7 @@
 use palisade_compiler::Severity;
 use palisade_compiler::model::ObjectRef;
 
-use super::conditions::{self, INVALID, PARTIALLY_INVALID};
-use super::index::has_status;
+use super::conditions::{self, INVALID, PARTIALLY_INVALID, has_status};
 use super::nodes::Trouble;
 use super::notices::{About, Key, Notice};
 use crate::progress::PolicyProgress;

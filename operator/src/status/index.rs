@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use palisade_compiler::model::{Kind, ObjectRef};
+use palisade_compiler::model::ObjectRef;
 
+use super::conditions::has_status;
 use super::nodes::{Nodes, Trouble};
 use super::notices::{Notice, Notices};
 use super::track::{Class, Surroundings, Track};
@@ -72,11 +73,6 @@ pub(super) struct Index {
     told_nodes: BTreeMap<String, (Trouble, Duration)>,
     notices: Notices,
     alarm: Alarm,
-}
-
-/// Whether a policy of that kind has a status to write.
-pub(super) fn has_status(kind: Kind) -> bool {
-    kind.is_policy() && kind != Kind::NetworkPolicy
 }
 
 impl Index {

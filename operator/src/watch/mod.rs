@@ -10,6 +10,7 @@ mod fold;
 mod follow;
 mod heard;
 mod lineage;
+mod pending;
 mod pulse;
 mod resource;
 mod shelf;
@@ -31,8 +32,9 @@ use tracing::{error, info, warn};
 use crate::batch::Batch;
 use crate::hub::Hub;
 use crate::state::SourceState;
-use fold::{Fold, Note};
+use fold::Fold;
 use follow::{Words, follow};
+use pending::Note;
 use shelf::Moment;
 use slim::{NamespaceShape, NodeShape, PodShape, PolicyShape};
 

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use palisade_compiler::model::{Event, Kind, Object, ObjectRef};
 use palisade_compiler::{Diagnostic, Severity};
 
-use super::fold::{Note, Pending};
 use super::heard::{Absence, Heard, Seen};
+use super::pending::{Note, Pending};
 use super::resource;
 use crate::batch::{Finding, PolicyReport};
 use crate::state::SourceState;

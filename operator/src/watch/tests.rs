@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 
 use super::backoff::Backoff;
 use super::definition::Definition;
-use super::fold::{Fold, Note};
+use super::fold::Fold;
 use super::heard::{Absence, Heard, Seen, read};
 use super::lineage::{Lineage, Verdict};
+use super::pending::Note;
 use super::shelf::Moment;
 use super::slim::{NamespaceShape, NodeShape, PodShape, PolicyShape, Shape, Slim};
 use crate::batch::{Batch, Finding, PolicyReport};

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{Column, Resource, Verbs};
-use crate::discovery::rank;
 use crate::schema::{Cause, Schema};
+use crate::version::rank;
 
 /// Fills in what a definition leaves out.
 pub(super) fn complete(definition: &mut Value) {

@@ -1,12 +1,11 @@
-//! What happens when a CustomResourceDefinition comes, changes or goes.
+//! What happens when a CustomResourceDefinition comes or changes; what follows when it goes is with deletion.
 
 use serde_json::{Value, json};
 use tracing::warn;
 
-use super::delete::delete_surely;
 use crate::core::Core;
 use crate::meta;
-use crate::store::{Key, Range, StoreError, Write};
+use crate::store::{Key, StoreError, Write};
 
 const STORAGE: &str = "customresourcedefinitions.apiextensions.k8s.io";
 
@@ -68,29 +67,4 @@ fn status(definition: &Value) -> Value {
         ],
         "storedVersions": stored,
     })
-}
-
-/// Deletes all objects of a definition's kind.
-pub(super) fn remove_objects(core: &Core, name: &str) {
-    let Some(resource) = core.registry.resources().into_iter().find(|resource| resource.storage == name)
-    else {
-        return;
-    };
-    let Ok(page) = core.store.list(name, Range::default()) else { return };
-    for object in page.objects {
-        delete_surely(core, &resource, &object.key);
-    }
-}
-
-/// The kind is no longer served; its watches end.
-pub(super) fn removed(core: &Core, name: &str) {
-    // What is still there or came in between: a later definition of the same name starts empty.
-    remove_objects(core, name);
-    core.registry.remove(name);
-    if let Ok(page) = core.store.list(name, Range::default()) {
-        for object in page.objects {
-            let _ = core.store.write(name, &object.key, Write::Delete(object.value.clone(), object.revision));
-        }
-    }
-    core.store.drop_kind(name);
 }

@@ -11,8 +11,8 @@ use super::answer::Answer;
 use super::call::Call;
 use super::error::ApiError;
 use super::form::present;
+use super::namespaces;
 use super::read::{Selection, show};
-use super::{definitions, namespaces};
 use crate::core::Core;
 use crate::meta;
 use crate::registry::Resource;
@@ -97,7 +97,7 @@ fn delete_object(core: &Core, resource: &Resource, live: &Arc<Object>) -> Result
     let waits = is_namespace || !meta::texts(&live.value, "finalizers").is_empty();
     if !waits {
         if resource.is_definition() {
-            definitions::remove_objects(core, &live.key.1);
+            remove_objects(core, &live.key.1);
         }
         let object = core.store.write(
             &resource.storage,
@@ -128,7 +128,7 @@ fn delete_object(core: &Core, resource: &Resource, live: &Arc<Object>) -> Result
 /// What follows when an object has gone.
 pub(super) fn after_delete(core: &Core, resource: &Resource, gone: &Key) {
     if resource.is_definition() {
-        definitions::removed(core, &gone.1);
+        definition_gone(core, &gone.1);
     } else if !gone.0.is_empty() {
         namespaces::finish(core, &gone.0);
     }
@@ -146,12 +146,37 @@ fn empty(core: &Core, namespace: &str) {
 }
 
 /// Deletes an object however often others change it meanwhile.
-pub(super) fn delete_surely(core: &Core, resource: &Resource, key: &Key) {
+fn delete_surely(core: &Core, resource: &Resource, key: &Key) {
     while let Some(live) = core.store.get(&resource.storage, key) {
         if !matches!(delete_object(core, resource, &live), Err(StoreError::Changed)) {
             return;
         }
     }
+}
+
+/// Deletes all objects of a definition's kind.
+fn remove_objects(core: &Core, name: &str) {
+    let Some(resource) = core.registry.resources().into_iter().find(|resource| resource.storage == name)
+    else {
+        return;
+    };
+    let Ok(page) = core.store.list(name, Range::default()) else { return };
+    for object in page.objects {
+        delete_surely(core, &resource, &object.key);
+    }
+}
+
+/// The kind is no longer served; its watches end.
+fn definition_gone(core: &Core, name: &str) {
+    // What is still there or came in between: a later definition of the same name starts empty.
+    remove_objects(core, name);
+    core.registry.remove(name);
+    if let Ok(page) = core.store.list(name, Range::default()) {
+        for object in page.objects {
+            let _ = core.store.write(name, &object.key, Write::Delete(object.value.clone(), object.revision));
+        }
+    }
+    core.store.drop_kind(name);
 }
 
 /// DELETE of many.

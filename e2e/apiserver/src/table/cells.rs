@@ -1,11 +1,12 @@
 //! The columns of Kubernetes' own kinds and what is in them, as its printers have them.
 
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::Head;
 use super::age::since;
 use super::pod::pod;
+use super::value::{fields, list, number, or_none, text};
 
 /// The columns of a kind: their names, `*` before those for wide output only, `#` before those of integers.
 pub(super) fn heads(kind: &str) -> Vec<Head> {
@@ -100,29 +101,6 @@ fn head(name: &'static str) -> Head {
     let is_wide = name.starts_with('*');
     let name = name.trim_start_matches(['*', '#']);
     (name, kind, if name == "Name" { "name" } else { "" }, is_wide)
-}
-
-pub(super) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
-}
-
-pub(super) fn number(object: &Value, pointer: &str) -> i64 {
-    object.pointer(pointer).and_then(Value::as_i64).unwrap_or_default()
-}
-
-pub(super) fn list<'a>(
-    object: &'a Value,
-    pointer: &str,
-) -> impl DoubleEndedIterator<Item = &'a Value> + use<'a> {
-    object.pointer(pointer).and_then(Value::as_array).into_iter().flatten()
-}
-
-fn fields(object: &Value, pointer: &str) -> usize {
-    object.pointer(pointer).and_then(Value::as_object).map_or(0, Map::len)
-}
-
-pub(super) fn or_none(text: &str) -> Value {
-    if text.is_empty() { "<none>".into() } else { text.into() }
 }
 
 /// The cells of an object.

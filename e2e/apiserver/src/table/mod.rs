@@ -5,6 +5,7 @@ mod age;
 mod cells;
 mod path;
 mod pod;
+mod value;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::age::since;
-use super::cells::{list, number, or_none, text};
+use super::value::{list, number, or_none, text};
 
 /// How often containers were restarted, and when last.
 #[derive(Default)]
