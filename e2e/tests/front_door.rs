@@ -52,6 +52,7 @@ fn demo() -> Result<()> {
     let said = run(&["demo"])?;
     ensure!(said.matches("288 of 288 probes as expected").count() == 2, "{said}");
     ensure!(said.contains("denied: isolation ingress NetworkPolicy/shop/db"), "{said}");
+    ensure!(said.matches("(in-sync)").count() == 4, "the operator says who judges:\n{said}");
     for typed in [
         "$ kubectl apply -f config/samples",
         "$ kubectl get anp,banp,cnp,netpol --all-namespaces",
@@ -70,6 +71,7 @@ fn demo_files() -> Result<()> {
     let said = run(&["demo", "--files"])?;
     ensure!(said.matches("288 of 288 probes as expected").count() == 2, "{said}");
     ensure!(said.contains("denied: isolation ingress NetworkPolicy/shop/db"), "{said}");
+    ensure!(said.matches("(in-sync)").count() == 4, "the operator says who judges:\n{said}");
     ensure!(said.contains("packets stop") && said.contains("packets pass"), "{said}");
     ensure!(!said.contains('\u{1b}'), "no colours where there is no terminal");
     Ok(())

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use palisade_compiler::oracle::Flow;
+use palisade_view::L4;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
@@ -59,6 +61,27 @@ impl Admin {
     /// The operator's own account of itself.
     pub async fn state(&self) -> Result<Value> {
         Ok(serde_json::from_str(&self.get("/debug/state", Duration::from_secs(5)).await?.body)?)
+    }
+
+    /// Why a flow is allowed or denied, in the operator's words: the verdict in the first line.
+    pub async fn explain(&self, flow: &Flow) -> Result<String> {
+        let traffic = match flow.l4 {
+            L4::Port(protocol, port) => {
+                format!("protocol={}&port={port}", protocol.name().to_ascii_lowercase())
+            }
+            L4::Other(number) => format!("protocol={number}"),
+        };
+        let ends = format!("source={}&destination={}", flow.source, flow.destination);
+        let node = |end, node: &Option<String>| {
+            node.as_ref().map(|node| format!("&{end}_node={node}")).unwrap_or_default()
+        };
+        let stacks = node("source", &flow.source_node) + &node("destination", &flow.destination_node);
+        let path = format!("/debug/explain?{ends}&{traffic}{stacks}");
+        let response = self.get(&path, Duration::from_secs(15)).await?;
+        if response.status != 200 {
+            bail!("no explanation ({}): {path}\n{}", response.status, response.body);
+        }
+        Ok(response.body)
     }
 
     /// Waits until the operator has taken in what a query names and the given nodes obey it.

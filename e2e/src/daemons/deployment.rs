@@ -109,6 +109,11 @@ impl Deployment {
         self.admin.state().await
     }
 
+    /// The operator's admin endpoint.
+    pub fn admin(&self) -> &Admin {
+        &self.admin
+    }
+
     /// Waits until every node obeys what was written.
     pub async fn settled(&self, written: &[Written]) -> Result<()> {
         self.settled_on(written, &self.nodes).await

@@ -43,10 +43,10 @@ pub async fn run(samples: &Path) -> Result<bool> {
         millis(confirmed)
     );
 
-    println!("{}", paint.head("Why"));
-    let reasons = reasons(&show.stage, &show.expected()?, paint)?;
+    println!("{}", paint.head("Why, as the operator explains it (/debug/explain)"));
+    let reasons = reasons(&show.stage, show.deployment.admin(), paint).await?;
 
-    println!("\n{}", paint.head("A live edit: an administrator silences shop/api, then takes that back"));
+    println!("{}", paint.head("A live edit: an administrator silences shop/api, then takes that back"));
     let edits = live_edit(&show, paint).await;
     if let Err(error) = &edits {
         println!("  {}", paint.bad(&format!("{error:#}")));

@@ -61,12 +61,9 @@ pub async fn run(samples: &Path) -> Result<bool> {
 
     let mut is_good = shown(before(&show, &terminal, paint).await, paint);
     is_good &= shown(after(&show, &terminal, samples, paint).await, paint);
-    println!("{}", paint.head("Why"));
-    is_good &= shown(reasons(&show.stage, &show.expected().await?, paint), paint);
-    println!(
-        "\n{}",
-        paint.head("A mistake: the API server takes it, the policy's status says what is wrong")
-    );
+    println!("{}", paint.head("Why, as the operator explains it (/debug/explain)"));
+    is_good &= shown(reasons(&show.stage, show.installation.admin().await?, paint).await, paint);
+    println!("{}", paint.head("A mistake: the API server takes it, the policy's status says what is wrong"));
     is_good &= shown(mistake(&show, &terminal).await, paint);
     println!("\n{}", paint.head("A live edit: an administrator silences shop/api, then takes that back"));
     is_good &= shown(live_edit(&show, &terminal, paint).await, paint);

@@ -8,10 +8,10 @@ mod terminal;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use palisade_compiler::oracle;
 
+use crate::daemons::Admin;
 use crate::report::Paint;
-use crate::show::{Expected, Matrix, Stage};
+use crate::show::{Matrix, Stage};
 
 /// The port of the stream that is watched while a policy changes.
 const STREAM_PORT: u16 = 9999;
@@ -36,16 +36,25 @@ fn verdict(matrix: &Matrix, paint: Paint) -> String {
     }
 }
 
-/// Explains the verdicts worth it; false if one is not what the demo's own policies are meant to say.
-fn reasons(stage: &Stage, expected: &Expected, paint: Paint) -> Result<bool> {
+/// Lets the operator explain the verdicts worth it; false if one is not what the demo's own policies are meant to say.
+async fn reasons(stage: &Stage, admin: &Admin, paint: Paint) -> Result<bool> {
     let mut is_good = true;
     for probe in stage.scenario.steps.iter().flat_map(|step| &step.probes) {
         let route = stage.state.routes(probe)?.into_iter().next().context("a probe without a route")?;
-        let judgement = oracle::judge(&expected.model, &route.flow);
-        is_good &= judgement.allowed() == probe.allowed;
-        println!("  {probe}\n    {judgement}");
-        if judgement.allowed() != probe.allowed {
-            println!("    {}", paint.bad("that is not what the demo's own policies are meant to say"));
+        let explanation = admin.explain(&route.flow).await?;
+        let mut lines = explanation.lines();
+        let verdict = lines.next().context("an explanation without a verdict")?;
+        println!("  {}", paint.head(verdict));
+        for line in lines {
+            println!("{}", if line.is_empty() { String::new() } else { format!("    {line}") });
+        }
+        println!();
+        if verdict.ends_with(": allowed") != probe.allowed {
+            is_good = false;
+            println!(
+                "  {}",
+                paint.bad(&format!("that is not what the demo's own policies are meant to say: {probe}"))
+            );
         }
     }
     Ok(is_good)

@@ -138,7 +138,12 @@ impl Installation {
 
     /// The leader's own account of everything.
     pub async fn state(&self) -> Result<Value> {
-        self.operator(self.leader().await?)?.admin.state().await
+        self.admin().await?.state().await
+    }
+
+    /// The leader's admin endpoint.
+    pub async fn admin(&self) -> Result<&Admin> {
+        Ok(&self.operator(self.leader().await?)?.admin)
     }
 
     /// An operator.
@@ -163,7 +168,7 @@ impl Installation {
 
     /// Waits until the given nodes obey what was written.
     pub async fn settled_on(&self, marks: &[Mark], nodes: &[String]) -> Result<()> {
-        self.operator(self.leader().await?)?.admin.settled_at(marks, nodes).await
+        self.admin().await?.settled_at(marks, nodes).await
     }
 }
 
