@@ -248,6 +248,8 @@ async fn what_is_not_understood_is_told_in_status_and_in_one_event_whoever_leads
     assert!(accepted.message.contains("spec.egress[0].to[0].domainNames: fails closed: "), "{accepted:?}");
     let name = policy.metadata.name.clone().unwrap();
     rig.posted("created", 1).await;
+    // Who leads no more counts no answer.
+    rig.writes(1).await;
     rig.lead(2);
     rig.posted("known", 1).await;
     let found = events(&rig, &name).await;
