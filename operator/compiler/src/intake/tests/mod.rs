@@ -2,6 +2,7 @@
 
 mod admin;
 mod cluster;
+mod hints;
 mod identity;
 mod network_policy;
 mod robustness;
