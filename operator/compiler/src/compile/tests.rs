@@ -6,7 +6,8 @@ use palisade_view::{Family, FunctionBuilder, Intervals, Key, Program, Protocol};
 use super::*;
 use crate::model::{
     Action, AdminPolicy, AdminRule, AdminSubject, Kind, NamedPort, Namespace, NamespaceMatch, NetworkPolicy,
-    NetworkPolicyRule, Node, Object, ObjectRef, Peer, Pod, Policy, PortMatch, Selector, Tier,
+    NetworkPolicyRule, Node, Object, ObjectRef, Operator, Peer, Pod, Policy, PortMatch, Requirement,
+    Selector, Tier,
 };
 
 fn ip(text: &str) -> IpAddr {
@@ -240,6 +241,50 @@ fn nodes_are_identities_by_the_selectors_they_match() {
     assert!(view.egress_program(ip("10.0.1.1"), ip("192.0.2.1")).unwrap().is_all());
     engine.apply([node("n2", "192.0.2.2", "c")]);
     assert!(engine.view("n1").unwrap().is_empty());
+}
+
+/// Nodes that differ in which selectors match them, however alike the selectors, are not one identity.
+#[test]
+fn nodes_that_different_selectors_match_are_apart() {
+    let values = |all: &[&str]| all.iter().map(|&value| value.to_owned()).collect::<BTreeSet<String>>();
+    let is = |key: &str, operator| Requirement { key: key.to_owned(), operator };
+    let any = |all: &[&str]| is("zone", Operator::In(values(all)));
+    let none = |all: &[&str]| is("zone", Operator::NotIn(values(all)));
+    // Each pair: what only n2 (zone b, disk) matches, and what only n3 (zone c, rack) matches.
+    for (second, third) in [
+        (vec![any(&["b"])], vec![any(&["c"])]),
+        (vec![none(&["c"])], vec![none(&["b"])]),
+        (vec![any(&["b"])], vec![none(&["b"])]),
+        (vec![is("disk", Operator::Exists)], vec![is("rack", Operator::Exists)]),
+        (vec![is("disk", Operator::Exists)], vec![is("disk", Operator::DoesNotExist)]),
+        (vec![any(&["a", "b"])], vec![any(&["a", "c"])]),
+        (vec![any(&["a", "b"])], vec![any(&["c"])]),
+        (vec![any(&["b"]), is("disk", Operator::Exists)], vec![any(&["c"])]),
+    ] {
+        let node = |name: &str, address: &str, labels: &[(&str, &str)]| {
+            Event::Apply(Object::Node(Node {
+                name: name.into(),
+                labels: labels.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect(),
+                addresses: [ip(address)].into(),
+                pod_cidrs: BTreeSet::new(),
+            }))
+        };
+        let to = |requirements: &Vec<Requirement>| vec![Peer::Nodes(Selector::new(requirements.clone()))];
+        let rule = |index, action, peers| AdminRule { name: None, index, action, peers, ports: None };
+        let mut policy = admin(everyone(), Action::Deny, to(&second));
+        if let Event::Apply(Object::Policy(Policy::Admin(policy))) = &mut policy {
+            policy.egress.push(rule(1, Action::Allow, to(&third)));
+            policy.egress.push(rule(2, Action::Deny, vec![Peer::Nodes(Selector::EVERYTHING)]));
+        }
+        let engine = engine([
+            node("n2", "192.0.2.2", &[("zone", "b"), ("disk", "")]),
+            node("n3", "192.0.2.3", &[("zone", "c"), ("rack", "")]),
+            policy,
+        ]);
+        let program = |to| engine.view("n1").unwrap().egress_program(ip("10.0.1.1"), ip(to)).unwrap();
+        assert!(program("192.0.2.2").is_none(), "{second:?}");
+        assert!(program("192.0.2.3").is_all(), "{third:?}");
+    }
 }
 
 #[test]
