@@ -249,19 +249,19 @@ fn nodes_that_different_selectors_match_are_apart() {
     let values = |all: &[&str]| all.iter().map(|&value| value.to_owned()).collect::<BTreeSet<String>>();
     let is = |key: &str, operator| Requirement { key: key.to_owned(), operator };
     let any = |all: &[&str]| is("zone", Operator::In(values(all)));
-    let none = |all: &[&str]| is("zone", Operator::NotIn(values(all)));
+    let without = |all: &[&str]| is("zone", Operator::NotIn(values(all)));
     // Each pair: what only n2 (zone b, disk) matches, and what only n3 (zone c, rack) matches.
     for (second, third) in [
         (vec![any(&["b"])], vec![any(&["c"])]),
-        (vec![none(&["c"])], vec![none(&["b"])]),
-        (vec![any(&["b"])], vec![none(&["b"])]),
+        (vec![without(&["c"])], vec![without(&["b"])]),
+        (vec![any(&["b"])], vec![without(&["b"])]),
         (vec![is("disk", Operator::Exists)], vec![is("rack", Operator::Exists)]),
         (vec![is("disk", Operator::Exists)], vec![is("disk", Operator::DoesNotExist)]),
         (vec![any(&["a", "b"])], vec![any(&["a", "c"])]),
         (vec![any(&["a", "b"])], vec![any(&["c"])]),
         (vec![any(&["b"]), is("disk", Operator::Exists)], vec![any(&["c"])]),
     ] {
-        let node = |name: &str, address: &str, labels: &[(&str, &str)]| {
+        let labelled = |name: &str, address: &str, labels: &[(&str, &str)]| {
             Event::Apply(Object::Node(Node {
                 name: name.into(),
                 labels: labels.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect(),
@@ -277,8 +277,8 @@ fn nodes_that_different_selectors_match_are_apart() {
             policy.egress.push(rule(2, Action::Deny, vec![Peer::Nodes(Selector::EVERYTHING)]));
         }
         let engine = engine([
-            node("n2", "192.0.2.2", &[("zone", "b"), ("disk", "")]),
-            node("n3", "192.0.2.3", &[("zone", "c"), ("rack", "")]),
+            labelled("n2", "192.0.2.2", &[("zone", "b"), ("disk", "")]),
+            labelled("n3", "192.0.2.3", &[("zone", "c"), ("rack", "")]),
             policy,
         ]);
         let program = |to| engine.view("n1").unwrap().egress_program(ip("10.0.1.1"), ip(to)).unwrap();
