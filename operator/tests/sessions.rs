@@ -285,15 +285,13 @@ async fn what_is_taken_back_while_it_is_on_its_way_has_to_be_undone_first() {
     for is_refused in [false, true] {
         let mut operator = Operator::start().await;
         operator.apply(cluster());
-        let mut client = operator.connected("t-1").await;
-        let first = client.take().await;
-        client.ack(&first).await;
-        operator.settled("n-1").await;
+        let mut client = operator.in_sync("t-1", "n-1").await;
+        let first = operator.root("n-1");
 
         operator.apply([deny_ingress("api")]);
         let detour = if is_refused { client.next().await.unwrap() } else { client.take().await };
         operator.apply([deny_ingress("web")]);
-        assert_eq!(operator.root("n-1").to_bytes().to_vec(), first.to_root);
+        assert_eq!(operator.root("n-1"), first);
         let report = operator.report("n-1");
         assert_eq!((&report["state"], &report["acked_epoch"]), (&"updating".into(), &1.into()));
         if is_refused {
@@ -301,7 +299,7 @@ async fn what_is_taken_back_while_it_is_on_its_way_has_to_be_undone_first() {
         } else {
             client.ack(&detour).await;
             let back = client.take().await;
-            assert_eq!(back.to_root, first.to_root);
+            assert_eq!(back.to_root, first.to_bytes());
             client.ack(&back).await;
         }
         operator.settled("n-1").await;
@@ -342,10 +340,8 @@ async fn nothing_is_sent_before_the_sources_are_read_and_the_node_is_known() {
 async fn a_refusal_brings_a_snapshot_and_a_second_one_parks_the_node_until_something_changes() {
     let mut operator = Operator::start().await;
     operator.apply(cluster());
-    let mut client = operator.connected("t-1").await;
-    let first = client.take().await;
-    client.ack(&first).await;
-    operator.settled("n-1").await;
+    let mut client = operator.in_sync("t-1", "n-1").await;
+    let first = operator.root("n-1");
 
     operator.apply([deny_ingress("api")]);
     let delta = client.next().await.unwrap();
@@ -355,10 +351,7 @@ async fn a_refusal_brings_a_snapshot_and_a_second_one_parks_the_node_until_somet
     client.refuse(&snapshot).await;
     operator.until("n-1", "state", "parked").await;
     assert_eq!(operator.report("n-1")["message"], "refused (kernel): no such file");
-    assert_eq!(
-        operator.report("n-1")["acked_root"],
-        Root::from_bytes(first.to_root.try_into().unwrap()).to_string()
-    );
+    assert_eq!(operator.report("n-1")["acked_root"], first.to_string());
 
     operator.apply([deny_ingress("nobody")]);
     let again = client.take().await;

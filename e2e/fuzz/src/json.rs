@@ -3,73 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::generate::Choices;
-
-const WORDS: [&str; 64] = [
-    "",
-    "x",
-    "*",
-    "-",
-    "Near",
-    "ä",
-    "a/b",
-    "kubernetes.io/metadata.name",
-    "namespaces",
-    "pods",
-    "networks",
-    "nodes",
-    "domainNames",
-    "namespaceSelector",
-    "podSelector",
-    "matchLabels",
-    "matchExpressions",
-    "key",
-    "operator",
-    "values",
-    "In",
-    "NotIn",
-    "Exists",
-    "DoesNotExist",
-    "action",
-    "Allow",
-    "Accept",
-    "Deny",
-    "Pass",
-    "from",
-    "to",
-    "name",
-    "ports",
-    "protocols",
-    "tcp",
-    "udp",
-    "destinationPort",
-    "destinationNamedPort",
-    "number",
-    "range",
-    "start",
-    "end",
-    "portNumber",
-    "portRange",
-    "namedPort",
-    "port",
-    "endPort",
-    "protocol",
-    "TCP",
-    "SCTP",
-    "ipBlock",
-    "cidr",
-    "except",
-    "10.0.0.0/8",
-    "::/0",
-    "10.0.0.1",
-    "sameLabels",
-    "ip",
-    "address",
-    "type",
-    "Ingress",
-    "Egress",
-    "Admin",
-    "Baseline",
-];
+use crate::generate::json::{WORDS, places};
 
 fn word(choices: &mut Choices<'_>) -> String {
     match choices.below(WORDS.len() + 2) {
@@ -106,20 +40,6 @@ pub(crate) fn anything(choices: &mut Choices<'_>, depth: usize) -> Value {
             let fields = choices.some(0, 3, |choices| (word(choices), anything(choices, depth - 1)));
             Value::Object(fields.into_iter().collect::<Map<_, _>>())
         }
-    }
-}
-
-/// Pointers to everything below a place, in order.
-fn places(value: &Value, at: &str, into: &mut Vec<String>) {
-    let mut visit = |step: &str, value: &Value| {
-        let at = format!("{at}/{}", step.replace('~', "~0").replace('/', "~1"));
-        into.push(at.clone());
-        places(value, &at, into);
-    };
-    match value {
-        Value::Array(items) => items.iter().enumerate().for_each(|(at, item)| visit(&at.to_string(), item)),
-        Value::Object(fields) => fields.iter().for_each(|(key, value)| visit(key, value)),
-        _ => {}
     }
 }
 

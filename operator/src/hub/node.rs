@@ -7,7 +7,7 @@ use super::Published;
 use crate::state::NodeState;
 
 /// A node, whether the cluster has it, a shim of its name has called, or both.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Node {
     pub(super) published: watch::Sender<Option<Published>>,
     pub(super) session: Option<u64>,
@@ -20,23 +20,6 @@ pub(super) struct Node {
     pub(super) message: String,
     pub(super) version: String,
     pub(super) capabilities: Vec<String>,
-}
-
-impl Default for Node {
-    fn default() -> Self {
-        Self {
-            published: watch::Sender::new(None),
-            session: None,
-            supersede: None,
-            acked: None,
-            acked_epoch: None,
-            ever: false,
-            parked: false,
-            message: String::new(),
-            version: String::new(),
-            capabilities: Vec::new(),
-        }
-    }
 }
 
 impl Node {

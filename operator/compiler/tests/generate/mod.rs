@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, reason = "every test program uses a part of it")]
 
 mod choices;
+pub(crate) mod json;
 mod packet;
 mod policy;
 mod workload;

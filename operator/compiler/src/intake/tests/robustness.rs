@@ -1,5 +1,8 @@
 //! Whatever the JSON, intake gives an answer, and damage to a rule never widens what it lets through.
 
+#[path = "../../../tests/generate/json.rs"]
+mod json;
+
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::{Value, json};
@@ -11,60 +14,7 @@ use crate::model::{Action, Kind, Peer};
 
 /// JSON of any shape, with the words that mean something strewn in.
 fn anything() -> impl Strategy<Value = Value> {
-    let word = || {
-        prop_oneof![
-            select(vec![
-                "namespaces",
-                "pods",
-                "networks",
-                "nodes",
-                "domainNames",
-                "namespaceSelector",
-                "podSelector",
-                "matchLabels",
-                "matchExpressions",
-                "key",
-                "operator",
-                "values",
-                "In",
-                "Exists",
-                "action",
-                "Allow",
-                "Accept",
-                "Deny",
-                "Pass",
-                "from",
-                "to",
-                "ports",
-                "protocols",
-                "tcp",
-                "destinationPort",
-                "number",
-                "range",
-                "start",
-                "end",
-                "portNumber",
-                "portRange",
-                "namedPort",
-                "port",
-                "endPort",
-                "protocol",
-                "TCP",
-                "ipBlock",
-                "cidr",
-                "except",
-                "10.0.0.0/8",
-                "::/0",
-                "name",
-                "sameLabels",
-                "ip",
-                "address",
-                "type",
-            ])
-            .prop_map(str::to_owned),
-            ".{0,12}",
-        ]
-    };
+    let word = || prop_oneof![select(&json::WORDS[..]).prop_map(str::to_owned), ".{0,12}",];
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
@@ -140,25 +90,11 @@ fn sample(kind: Kind) -> Value {
     json!({"apiVersion": kind.api_version(), "kind": kind.name(), "metadata": metadata, "spec": spec, "status": status})
 }
 
-/// Pointers to everything below a place.
-fn places(value: &Value, at: &str, into: &mut Vec<String>) {
-    let mut visit = |step: String, value: &Value| {
-        let at = format!("{at}/{}", step.replace('~', "~0").replace('/', "~1"));
-        places(value, &at, into);
-        into.push(at);
-    };
-    match value {
-        Value::Array(items) => items.iter().enumerate().for_each(|(at, item)| visit(at.to_string(), item)),
-        Value::Object(fields) => fields.iter().for_each(|(key, value)| visit(key.clone(), value)),
-        _ => {}
-    }
-}
-
 /// The sample with something else in one place of those below `at`.
 fn damaged(kind: Kind, at: &str, place: Index, junk: Value) -> Value {
     let mut raw = sample(kind);
     let mut all = Vec::new();
-    places(raw.pointer(at).unwrap(), at, &mut all);
+    json::places(raw.pointer(at).unwrap(), at, &mut all);
     *raw.pointer_mut(&all[place.index(all.len())]).unwrap() = junk;
     raw
 }
